@@ -1,0 +1,73 @@
+//===- Importer.h - From files to a graph -----------------------*- C++ -*-===//
+//
+// The registry of formats. A new format costs one file with a subclass of
+// Importer and one line in Importer.cpp.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PARE_FRONTEND_IMPORTER_H
+#define PARE_FRONTEND_IMPORTER_H
+
+#include "frontend/ir/NN.h"
+#include "frontend/weights/WeightStore.h"
+#include "mlir/IR/OwningOpRef.h"
+#include <map>
+#include <optional>
+
+namespace pare {
+
+/// What turns text into a model's inputs and its output into one vector.
+struct EncoderInfo {
+  std::vector<uint8_t>
+      tokenizer; ///< serialized table (frontend/tokenizer/Format.h)
+  enum class Pooling { None, Mean, Cls, Max } pooling = Pooling::None;
+  bool normalize = false;
+  int64_t maxTokens = 0;
+};
+
+/// An imported model.
+struct Model {
+  mlir::OwningOpRef<mlir::ModuleOp> module; ///< nn graph, entry `@main`
+  std::shared_ptr<WeightStore> weights;
+  std::string name;   ///< for people: the file's or folder's stem
+  std::string format; ///< "onnx", "safetensors"
+  std::optional<EncoderInfo> encoder;
+  std::vector<std::string> warnings; ///< one line each
+};
+
+struct ImportOptions {
+  /// Fixed shapes or symbolic ones, per input name: `1x3x48x320`; a part that
+  /// is a name with bounds, `batch:1..16`, stays dynamic. Inputs not listed
+  /// keep the model's own shape; its unknown dimensions become symbols.
+  std::map<std::string, std::string> shapes;
+  /// Upper bound of dynamic dimensions that no shape option bounds.
+  int64_t defaultDimMax = 0; ///< 0: the importer's own default per kind
+};
+
+/// One unsupported thing of a model, for `inspect` and for the error that
+/// lists all of them at once.
+struct Unsupported {
+  std::string op; ///< "NonMaxSuppression"
+  unsigned count;
+  std::string why; ///< "no such nn op", or what of it is unsupported
+};
+
+class Importer {
+public:
+  virtual ~Importer() = default;
+  virtual llvm::StringRef name() const = 0;
+  /// Looks at name and first bytes only.
+  virtual bool recognizes(llvm::StringRef path) const = 0;
+  virtual llvm::Expected<Model> import(llvm::StringRef path,
+                                       const ImportOptions &options,
+                                       mlir::MLIRContext &context) const = 0;
+  /// What import would refuse, without building a graph.
+  virtual llvm::Expected<std::vector<Unsupported>>
+  findUnsupported(llvm::StringRef path) const = 0;
+};
+
+/// The importer of a file or folder; an error names the formats known.
+llvm::Expected<const Importer *> findImporter(llvm::StringRef path);
+
+} // namespace pare
+
+#endif

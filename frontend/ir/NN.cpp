@@ -1,0 +1,100 @@
+//===- NN.cpp - The nn dialect
+//---------------------------------------------===//
+#include "frontend/ir/NN.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+
+#include "frontend/ir/Dialect.cpp.inc"
+#include "frontend/ir/Enums.cpp.inc"
+#include "frontend/ir/Interfaces.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "frontend/ir/Attrs.cpp.inc"
+#define GET_OP_CLASSES
+#include "frontend/ir/Ops.cpp.inc"
+
+namespace pare::nn {
+
+void NNDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "frontend/ir/Attrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "frontend/ir/Ops.cpp.inc"
+      >();
+}
+
+func::FuncOp getEntry(ModuleOp module) {
+  return module.lookupSymbol<func::FuncOp>("main");
+}
+
+Value getOuterValue(Value value) {
+  auto arg = dyn_cast<BlockArgument>(value);
+  if (!arg)
+    return value;
+  auto fused = dyn_cast<FusedOp>(arg.getOwner()->getParentOp());
+  return fused ? getOuterValue(fused.getInputs()[arg.getArgNumber()]) : value;
+}
+
+WeightOp getWeight(Value value) {
+  auto param = getOuterValue(value).getDefiningOp<ParamOp>();
+  return param ? SymbolTable::lookupNearestSymbolFrom<WeightOp>(
+                     param, param.getWeightAttr())
+               : WeightOp();
+}
+
+StringRef getValueName(Value value) {
+  value = getOuterValue(value);
+  if (auto arg = dyn_cast<BlockArgument>(value)) {
+    auto function = dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp());
+    if (!function)
+      return "";
+    auto name =
+        function.getArgAttrOfType<StringAttr>(arg.getArgNumber(), kNameAttr);
+    return name ? name.getValue() : "";
+  }
+  if (auto param = value.getDefiningOp<ParamOp>())
+    return param.getWeight();
+  if (auto name = dyn_cast<NameLoc>(value.getLoc()))
+    return name.getName();
+  return "";
+}
+
+Location getNamedLoc(StringRef name, MLIRContext *context) {
+  return NameLoc::get(StringAttr::get(context, name.empty() ? "?" : name));
+}
+
+LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto weight =
+      symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
+  if (!weight)
+    return emitOpError("refers to weight '")
+           << getWeight() << "', which the module does not have";
+  if (weight.getType() != getResult().getType())
+    return emitOpError("has type ")
+           << getResult().getType() << " but weight '" << getWeight()
+           << "' has " << weight.getType();
+  return success();
+}
+
+LogicalResult FusedOp::verify() {
+  Block &block = getBody().front();
+  if (block.getNumArguments() != getInputs().size())
+    return emitOpError("has ")
+           << getInputs().size() << " inputs but its body has "
+           << block.getNumArguments() << " arguments";
+  for (auto [input, arg] : llvm::zip(getInputs(), block.getArguments()))
+    if (input.getType() != arg.getType())
+      return emitOpError("passes ")
+             << input.getType() << " to a body argument of type "
+             << arg.getType();
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  if (!yield || yield.getValues().getTypes() != getOutputs().getTypes())
+    return emitOpError("must yield values of its result types");
+  return success();
+}
+
+} // namespace pare::nn

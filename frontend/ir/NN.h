@@ -1,0 +1,57 @@
+//===- NN.h - The nn dialect ------------------------------------*- C++ -*-===//
+#ifndef PARE_FRONTEND_IR_NN_H
+#define PARE_FRONTEND_IR_NN_H
+
+#include "frontend/ir/Shape.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace pare::nn {
+/// Sum of the bytes of an op's tensor operands and results.
+mlir::AffineExpr operandAndResultBytes(mlir::Operation *op);
+} // namespace pare::nn
+
+#include "frontend/ir/Dialect.h.inc"
+#include "frontend/ir/Enums.h.inc"
+#include "frontend/ir/Interfaces.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "frontend/ir/Attrs.h.inc"
+#define GET_OP_CLASSES
+#include "frontend/ir/Ops.h.inc"
+
+namespace pare::nn {
+
+/// Attributes of the entry function and its arguments and results.
+inline constexpr llvm::StringLiteral kNameAttr =
+    "nn.name"; ///< arg/result: name in the source
+inline constexpr llvm::StringLiteral kDimNamesAttr =
+    "nn.dim_names"; ///< func: ArrayAttr of StrAttr, one per symbol
+inline constexpr llvm::StringLiteral kDimMinAttr =
+    "nn.dim_min"; ///< func: DenseI64Array, inclusive
+inline constexpr llvm::StringLiteral kDimMaxAttr =
+    "nn.dim_max"; ///< func: DenseI64Array, inclusive
+
+/// The module's entry point, `@main`.
+mlir::func::FuncOp getEntry(mlir::ModuleOp module);
+/// The weight that a value is, or null.
+WeightOp getWeight(mlir::Value value);
+/// Inside nn.fused, the value outside that a block argument stands for;
+/// otherwise `value` itself.
+mlir::Value getOuterValue(mlir::Value value);
+/// The name that the source gives a value: argument name, or its op's name
+/// location; "" where there is none.
+llvm::StringRef getValueName(mlir::Value value);
+/// A location that carries a source name.
+mlir::Location getNamedLoc(llvm::StringRef name, mlir::MLIRContext *context);
+
+} // namespace pare::nn
+
+#endif

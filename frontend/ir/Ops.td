@@ -1,0 +1,431 @@
+//===- Ops.td - nn operations ------------------------------*- tablegen -*-===//
+#ifndef PARE_IR_OPS
+#define PARE_IR_OPS
+
+include "frontend/ir/Dialect.td"
+include "frontend/ir/Interfaces.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+
+//===----------------------------------------------------------------------===//
+// Kinds
+//===----------------------------------------------------------------------===//
+
+class NN_Kind<string name, string summary, list<string> names>
+    : I32EnumAttr<name, summary, !foreach(i, !range(0, !size(names)),
+                                          I32EnumAttrCase<!cond(!eq(names[i], "and"): "logical_and",
+                                                                !eq(names[i], "or"): "logical_or",
+                                                                !eq(names[i], "xor"): "logical_xor",
+                                                                !eq(names[i], "not"): "logical_not",
+                                                                true: names[i]), i>)> {
+  let cppNamespace = "::pare::nn";
+  let genSpecializedAttr = 0;
+}
+class NN_KindAttr<EnumInfo kind, string mnemonic> : EnumAttr<NN_Dialect, kind, mnemonic>;
+
+def NN_UnaryKind : NN_Kind<"UnaryKind", "Elementwise function of one operand", [
+  "abs", "neg", "sign", "exp", "log", "sqrt", "rsqrt", "reciprocal", "erf",
+  "sin", "cos", "floor", "ceil", "round", "relu", "sigmoid", "tanh", "gelu",
+  "gelu_tanh", "silu", "softplus", "hard_sigmoid", "hard_swish", "leaky_relu",
+  "elu", "clip", "not"]>;
+def NN_UnaryKindAttr : NN_KindAttr<NN_UnaryKind, "unary_kind">;
+
+def NN_BinaryKind : NN_Kind<"BinaryKind", "Elementwise function of two operands", [
+  "add", "sub", "mul", "div", "max", "min", "pow", "mod", "and", "or", "xor",
+  "equal", "less", "less_equal", "greater", "greater_equal", "prelu"]>;
+def NN_BinaryKindAttr : NN_KindAttr<NN_BinaryKind, "binary_kind">;
+
+def NN_ReduceKind : NN_Kind<"ReduceKind", "Reduction", [
+  "sum", "mean", "max", "min", "prod", "sum_square", "l2"]>;
+def NN_ReduceKindAttr : NN_KindAttr<NN_ReduceKind, "reduce_kind">;
+
+def NN_PoolKind : NN_Kind<"PoolKind", "Pooling", ["max", "average"]>;
+def NN_PoolKindAttr : NN_KindAttr<NN_PoolKind, "pool_kind">;
+
+def NN_PadMode : NN_Kind<"PadMode", "What padding holds", ["constant", "reflect", "edge"]>;
+def NN_PadModeAttr : NN_KindAttr<NN_PadMode, "pad_mode">;
+
+def NN_ResizeMode : NN_Kind<"ResizeMode", "Interpolation", ["nearest", "linear", "cubic"]>;
+def NN_ResizeModeAttr : NN_KindAttr<NN_ResizeMode, "resize_mode">;
+
+def NN_ResizeCoord : NN_Kind<"ResizeCoord",
+  "How an output coordinate maps to an input coordinate (ONNX Resize)", [
+  "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]>;
+def NN_ResizeCoordAttr : NN_KindAttr<NN_ResizeCoord, "resize_coord">;
+
+def NN_NearestMode : NN_Kind<"NearestMode", "Rounding of nearest resize", [
+  "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]>;
+def NN_NearestModeAttr : NN_KindAttr<NN_NearestMode, "nearest_mode">;
+
+//===----------------------------------------------------------------------===//
+// Base classes
+//===----------------------------------------------------------------------===//
+
+class NN_Op<string mnemonic, list<Trait> traits = []> : Op<NN_Dialect, mnemonic, traits>;
+
+/// A pure function of tensors; its cost is asked of it. `format` is the
+/// assembly between the mnemonic and the attribute dictionary.
+class NN_TensorOp<string mnemonic, list<Trait> traits = []>
+    : NN_Op<mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<NN_CostInterface, ["getFlops"]>], traits)>;
+
+/// …whose result types follow from operands and attributes.
+class NN_InferredOp<string mnemonic, list<Trait> traits = []>
+    : NN_TensorOp<mnemonic, !listconcat([InferTypeOpAdaptor], traits)>;
+
+defvar Tensor = AnyRankedTensor;
+
+//===----------------------------------------------------------------------===//
+// Weights and constants
+//===----------------------------------------------------------------------===//
+
+def NN_WeightOp : NN_Op<"weight", [Symbol]> {
+  let summary = "A trained tensor, by the name that its source gives it";
+  let description = [{
+    The bytes are in the weight store under `sym_name`. `source` names the
+    tensor that this one was derived from by a pass (quantized codes, scales, a
+    folded batch normalization), so that reports use the user's own names.
+
+        nn.weight @"encoder.layer.0.output.dense.weight" : tensor<384x1536xf32>
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Tensor>:$type,
+                       OptionalAttr<StrAttr>:$source, OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = "$sym_name `:` $type attr-dict";
+}
+
+def NN_ParamOp : NN_Op<"param", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "The value of a weight";
+  let arguments = (ins FlatSymbolRefAttr:$weight);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$weight attr-dict `:` type($result)";
+}
+
+def NN_ConstantOp : NN_Op<"constant", [Pure, ConstantLike, AllTypesMatch<["value", "result"]>]> {
+  let summary = "A small constant (up to 1 KiB); larger ones are weights";
+  let arguments = (ins ElementsAttr:$value);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "attr-dict $value";
+  let hasFolder = 1;
+}
+
+def NN_DimValuesOp : NN_Op<"dim_values", [Pure]> {
+  let summary = "Values of symbolic expressions as an i64 tensor";
+  let description = [{
+    Shape arithmetic of the source is resolved at import into expressions of the
+    symbolic dimensions. Where a model computes with a shape as data, this op
+    makes the tensor.
+
+        %0 = nn.dim_values affine_map<()[s0] -> (s0, s0 * 2)> : tensor<2xi64>
+  }];
+  let arguments = (ins AffineMapAttr:$values);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$values attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Elementwise
+//===----------------------------------------------------------------------===//
+
+def NN_UnaryOp : NN_InferredOp<"unary"> {
+  let summary = "Elementwise function of one operand";
+  let description = [{
+    `alpha` and `beta` are the function's parameters: clip's bounds (minimum,
+    maximum), hard_sigmoid's slope and offset, leaky_relu's and elu's slope.
+    `gelu` is the exact form with erf, `gelu_tanh` its tanh approximation.
+
+        %1 = nn.unary gelu %0 : (tensor<8x384xf32>) -> tensor<8x384xf32>
+  }];
+  let arguments = (ins NN_UnaryKindAttr:$kind, Tensor:$x,
+                       OptionalAttr<F32Attr>:$alpha, OptionalAttr<F32Attr>:$beta);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$kind $x attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_BinaryOp : NN_InferredOp<"binary"> {
+  let summary = "Elementwise function of two operands, broadcast as numpy does";
+  let description = [{
+    Comparisons give i1. `prelu` is x where x > 0, else x * slope.
+
+        %2 = nn.binary add %0, %1 : (tensor<8x384xf32>, tensor<384xf32>) -> tensor<8x384xf32>
+  }];
+  let arguments = (ins NN_BinaryKindAttr:$kind, Tensor:$lhs, Tensor:$rhs);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$kind $lhs `,` $rhs attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_SelectOp : NN_InferredOp<"select"> {
+  let summary = "condition ? on_true : on_false, broadcast as numpy does";
+  let arguments = (ins Tensor:$condition, Tensor:$on_true, Tensor:$on_false);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$condition `,` $on_true `,` $on_false attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_CastOp : NN_InferredOp<"cast"> {
+  let summary = "Conversion of the element type; float to integer truncates";
+  let arguments = (ins Tensor:$x, TypeAttr:$to);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x `to` $to attr-dict `:` functional-type(operands, results)";
+}
+
+//===----------------------------------------------------------------------===//
+// Linear algebra
+//===----------------------------------------------------------------------===//
+
+def NN_MatMulOp : NN_InferredOp<"matmul"> {
+  let summary = "Matrix product over the last two axes";
+  let description = [{
+    lhs is [..., M, K]; rhs is [..., K, N], or [..., N, K] with `transpose_rhs`.
+    Leading axes broadcast as numpy does.
+  }];
+  let arguments = (ins Tensor:$lhs, Tensor:$rhs, UnitAttr:$transpose_rhs);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_ConvOp : NN_InferredOp<"conv"> {
+  let summary = "Convolution, channels last";
+  let description = [{
+    x is [N, spatial…, C]; filter is [O, kernel…, C / groups]. `pads` holds all
+    begins, then all ends, one per spatial axis.
+  }];
+  let arguments = (ins Tensor:$x, Tensor:$filter, DenseI64ArrayAttr:$strides,
+                       DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
+                       DefaultValuedAttr<I64Attr, "1">:$groups);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x `,` $filter attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_ConvTransposeOp : NN_InferredOp<"conv_transpose"> {
+  let summary = "Transposed convolution, channels last";
+  let description = [{
+    x is [N, spatial…, C]; filter is [O, kernel…, C / groups] with the taps in
+    the source's (unflipped) order:
+    y[s * stride - pad + t] += x[s] * filter[t].
+  }];
+  let arguments = (ins Tensor:$x, Tensor:$filter, DenseI64ArrayAttr:$strides,
+                       DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$output_pads,
+                       DenseI64ArrayAttr:$dilations, DefaultValuedAttr<I64Attr, "1">:$groups);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x `,` $filter attr-dict `:` functional-type(operands, results)";
+}
+
+//===----------------------------------------------------------------------===//
+// Pooling, reductions, normalizations
+//===----------------------------------------------------------------------===//
+
+def NN_PoolOp : NN_InferredOp<"pool"> {
+  let summary = "Sliding-window pooling, channels last";
+  let arguments = (ins NN_PoolKindAttr:$kind, Tensor:$x, DenseI64ArrayAttr:$kernel,
+                       DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads,
+                       DenseI64ArrayAttr:$dilations, UnitAttr:$ceil_mode,
+                       UnitAttr:$count_include_pad);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$kind $x attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_ReduceOp : NN_InferredOp<"reduce"> {
+  let summary = "Reduction over axes";
+  let arguments = (ins NN_ReduceKindAttr:$kind, Tensor:$x, DenseI64ArrayAttr:$axes,
+                       UnitAttr:$keep_dims);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$kind $x attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_SoftmaxOp : NN_InferredOp<"softmax"> {
+  let summary = "Softmax over one axis; with `log`, its logarithm";
+  let arguments = (ins Tensor:$x, I64Attr:$axis, UnitAttr:$log);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_LayerNormOp : NN_InferredOp<"layer_norm", [AttrSizedOperandSegments]> {
+  let summary = "Layer normalization over the last axis (Ba et al. 2016)";
+  let description = "(x - mean) / sqrt(variance + epsilon) * scale + bias; scale and bias may be absent.";
+  let arguments = (ins Tensor:$x, Optional<Tensor>:$scale, Optional<Tensor>:$bias, F32Attr:$epsilon);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x (`scale` $scale^)? (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_RmsNormOp : NN_InferredOp<"rms_norm"> {
+  let summary = "Root-mean-square normalization over the last axis (Zhang and Sennrich 2019)";
+  let arguments = (ins Tensor:$x, Optional<Tensor>:$scale, F32Attr:$epsilon);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x (`scale` $scale^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_BatchNormOp : NN_InferredOp<"batch_norm"> {
+  let summary = "Batch normalization in inference form, channels last";
+  let arguments = (ins Tensor:$x, Tensor:$scale, Tensor:$bias, Tensor:$mean, Tensor:$variance,
+                       F32Attr:$epsilon);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x `,` $scale `,` $bias `,` $mean `,` $variance attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_AttentionOp : NN_InferredOp<"attention"> {
+  let summary = "Scaled dot-product attention (Vaswani et al. 2017, section 3.2)";
+  let description = [{
+    query is [B, Sq, H, D], key [B, Sk, Hkv, D], value [B, Sk, Hkv, Dv] with Hkv
+    dividing H; the result is [B, Sq, H, Dv]. `mask` is added to the scaled
+    scores and broadcasts to [B, H, Sq, Sk]. With `causal`, query i sees keys up
+    to i + Sk - Sq.
+  }];
+  let arguments = (ins Tensor:$query, Tensor:$key, Tensor:$value, Optional<Tensor>:$mask,
+                       F32Attr:$scale, UnitAttr:$causal);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$query `,` $key `,` $value (`mask` $mask^)? attr-dict `:` functional-type(operands, results)";
+}
+
+//===----------------------------------------------------------------------===//
+// Data movement
+//===----------------------------------------------------------------------===//
+
+def NN_GatherOp : NN_InferredOp<"gather"> {
+  let summary = "Slices of `data` along an axis at `indices`";
+  let description = [{
+    result = data[:axis] + indices.shape + data[axis+1:]. Negative indices
+    count from the end. An embedding is a gather of a weight along axis 0.
+  }];
+  let arguments = (ins Tensor:$data, Tensor:$indices, I64Attr:$axis);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$data `,` $indices attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_ReshapeOp : NN_TensorOp<"reshape"> {
+  let summary = "The same elements in row-major order under another shape";
+  let arguments = (ins Tensor:$x);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def NN_TransposeOp : NN_InferredOp<"transpose"> {
+  let summary = "Permutation of axes: result axis i is operand axis permutation[i]";
+  let arguments = (ins Tensor:$x, DenseI64ArrayAttr:$permutation);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+  let hasFolder = 1;
+}
+
+def NN_ConcatOp : NN_InferredOp<"concat"> {
+  let summary = "Concatenation along an axis";
+  let arguments = (ins Variadic<Tensor>:$inputs, I64Attr:$axis);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$inputs attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_SliceOp : NN_TensorOp<"slice"> {
+  let summary = "A strided part of a tensor";
+  let description = [{
+    `starts` gives the first index of each axis as an expression of the symbolic
+    dimensions, `steps` the stride (negative: backwards); the result type gives
+    the sizes.
+  }];
+  let arguments = (ins Tensor:$x, AffineMapAttr:$starts, DenseI64ArrayAttr:$steps);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def NN_ExpandOp : NN_TensorOp<"expand"> {
+  let summary = "Broadcast to the result's shape, as numpy does";
+  let arguments = (ins Tensor:$x);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def NN_PadOp : NN_InferredOp<"pad"> {
+  let summary = "Padding, per axis";
+  let arguments = (ins Tensor:$x, NN_PadModeAttr:$mode, DenseI64ArrayAttr:$low,
+                       DenseI64ArrayAttr:$high, DefaultValuedAttr<F32Attr, "0.0f">:$value);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$mode $x attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_ResizeOp : NN_TensorOp<"resize"> {
+  let summary = "Resampling of the spatial axes, channels last (ONNX Resize)";
+  let description = [{
+    x is [N, spatial…, C]. `scales`, one per spatial axis, are used for the
+    coordinate transformation where given; else result size / operand size.
+  }];
+  let arguments = (ins Tensor:$x, NN_ResizeModeAttr:$mode, NN_ResizeCoordAttr:$coord,
+                       DefaultValuedAttr<NN_NearestModeAttr, "::pare::nn::NearestMode::round_prefer_floor">:$nearest,
+                       OptionalAttr<DenseF32ArrayAttr>:$scales,
+                       DefaultValuedAttr<F32Attr, "-0.75f">:$cubic_coeff);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$mode $coord $x attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Quantization
+//===----------------------------------------------------------------------===//
+
+def NN_QuantizeOp : NN_InferredOp<"quantize"> {
+  let summary = "Codes of a tensor under given scales";
+  let description = [{
+    code = clamp(round_half_even(x / scale), -127, 127), stored as `codes`: i8
+    holds the code, ui8 the code + 128, i16 the code widened (what a target's
+    dot instruction takes). `scale` broadcasts against x.
+  }];
+  let arguments = (ins Tensor:$x, Tensor:$scale, TypeAttr:$codes);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x `,` $scale `to` $codes attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_DynamicQuantizeOp : NN_InferredOp<"dynamic_quantize"> {
+  let summary = "Codes and scales of a tensor, one scale per row of the last axis";
+  let description = "scale = max|row| / 127; codes as in nn.quantize. Scales have a last axis of 1.";
+  let arguments = (ins Tensor:$x, TypeAttr:$codes);
+  let results = (outs Tensor:$result, Tensor:$scales);
+  let assemblyFormat = "$x `to` $codes attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_DequantizeOp : NN_InferredOp<"dequantize"> {
+  let summary = "(code - zero point) * scale in f32; scale and zero point broadcast against the codes";
+  let arguments = (ins Tensor:$codes, Tensor:$scale, Optional<Tensor>:$zero_point);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$codes `,` $scale (`zero` $zero_point^)? attr-dict `:` functional-type(operands, results)";
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+def NN_FusedOp : NN_Op<"fused", [Pure, IsolatedFromAbove, SingleBlock,
+                                 DeclareOpInterfaceMethods<NN_CostInterface, ["getFlops"]>]> {
+  let summary = "A group of ops that one kernel computes";
+  let description = [{
+    The body is ordinary nn ops on the block's arguments: an anchor (matmul,
+    conv, normalization, …, with the dequantizations of its operands) and the
+    elementwise ops around it. The meaning is that of the body, op by op;
+    grouping decides only what stays in registers.
+
+        %r = nn.fused "matmul+add+gelu" (%x, %w, %b) : (…) -> … {
+        ^bb0(%x0: …, %w0: …, %b0: …):
+          %0 = nn.matmul %x0, %w0 : …
+          %1 = nn.binary add %0, %b0 : …
+          %2 = nn.unary gelu %1 : …
+          nn.yield %2 : …
+        }
+  }];
+  let arguments = (ins StrAttr:$label, Variadic<Tensor>:$inputs);
+  let results = (outs Variadic<Tensor>:$outputs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$label `(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs) $body";
+  let hasVerifier = 1;
+}
+
+def NN_YieldOp : NN_Op<"yield", [Pure, Terminator, HasParent<"FusedOp">]> {
+  let summary = "Results of a fused group";
+  let arguments = (ins Variadic<Tensor>:$values);
+  let assemblyFormat = "$values attr-dict `:` type($values)";
+}
+
+#endif

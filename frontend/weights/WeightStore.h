@@ -1,0 +1,92 @@
+//===- WeightStore.h - The bytes of weights, outside the IR -----*- C++ -*-===//
+//
+// Tensors by name. A tensor is a view into a mapped file wherever the file
+// holds it as the graph wants it; bytes that a pass made are owned by the
+// store.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
+#define PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
+
+#include "mlir/IR/BuiltinTypes.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/Error.h"
+#include <memory>
+#include <vector>
+
+namespace pare {
+
+/// A file, memory-mapped read-only for as long as the object lives.
+class MappedFile {
+public:
+  /// Fails with one line: path and reason (missing, a directory, unreadable).
+  static llvm::Expected<std::shared_ptr<MappedFile>> open(llvm::StringRef path);
+  ~MappedFile();
+
+  llvm::StringRef path() const { return path_; }
+  uint64_t size() const { return bytes_.size(); }
+  /// The bytes [offset, offset + size), or an error that names `what`, the
+  /// file, the offset and the file's size.
+  llvm::Expected<llvm::ArrayRef<uint8_t>> range(uint64_t offset, uint64_t size,
+                                                llvm::StringRef what) const;
+  llvm::ArrayRef<uint8_t> bytes() const { return bytes_; }
+
+private:
+  std::string path_;
+  llvm::ArrayRef<uint8_t> bytes_;
+};
+
+/// One tensor of the store.
+struct TensorData {
+  mlir::RankedTensorType type;   ///< static shape
+  llvm::ArrayRef<uint8_t> bytes; ///< row-major, little-endian, exactly the
+                                 ///< type's size; may be unaligned
+
+  /// Element `i` as a double; integers and bf16/f16 are converted.
+  double get(int64_t i) const;
+  /// All elements as f32.
+  std::vector<float> toF32() const;
+};
+
+class WeightStore {
+public:
+  /// Adds a view of `file`. The name must be new (error otherwise); the size
+  /// must be the type's.
+  llvm::Error addView(llvm::StringRef name, mlir::RankedTensorType type,
+                      std::shared_ptr<MappedFile> file, uint64_t offset,
+                      uint64_t size);
+  /// Adds owned bytes; returns the name used: `name`, or `name` with a numeric
+  /// suffix where it is taken.
+  std::string addOwned(llvm::StringRef name, mlir::RankedTensorType type,
+                       std::vector<uint8_t> bytes);
+  std::string addOwned(llvm::StringRef name, mlir::RankedTensorType type,
+                       llvm::ArrayRef<float> values);
+
+  bool contains(llvm::StringRef name) const { return tensors_.contains(name); }
+  /// The tensor; asserts that it exists (graphs refer only to what importers
+  /// and passes added).
+  const TensorData &get(llvm::StringRef name) const;
+  /// Forgets a tensor that no weight refers to any more; frees owned bytes.
+  void erase(llvm::StringRef name);
+
+  /// Counts NaN and infinite values of all float tensors, per tensor, in name
+  /// order.
+  struct NonFinite {
+    std::string name;
+    uint64_t nan, inf;
+  };
+  std::vector<NonFinite> findNonFinite() const;
+
+private:
+  struct Entry {
+    TensorData data;
+    std::shared_ptr<MappedFile> file; ///< of a view
+    std::unique_ptr<std::vector<uint8_t>> owned;
+  };
+  llvm::StringMap<Entry> tensors_;
+};
+
+} // namespace pare
+
+#endif
