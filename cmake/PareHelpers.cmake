@@ -29,9 +29,19 @@ endfunction()
 
 add_library(pare_pch OBJECT "${PROJECT_SOURCE_DIR}/cmake/Pch.cpp")
 target_link_libraries(pare_pch PUBLIC pare_flags pare_llvm_headers)
-target_precompile_headers(pare_pch PRIVATE "${PROJECT_SOURCE_DIR}/cmake/Pch.h")
-# ccache needs both to share objects compiled against a precompiled header.
+target_precompile_headers(pare_pch PRIVATE <cmake/Pch.h>)
+
+# A precompiled header holds this clone's absolute paths. So that clones share
+# objects through ccache, it is never cached itself, objects are keyed by what
+# it was made from (ccache reads the .sum file under CCACHE_PCH_EXTSUM), and no
+# option names it in a form that ccache cannot make relative.
+set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -Xclang -include-pch -Xclang <PCH_FILE>)
 target_compile_options(pare_flags INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
+set_target_properties(pare_pch PROPERTIES CXX_COMPILER_LAUNCHER "")
+file(SHA256 "${PROJECT_SOURCE_DIR}/cmake/Pch.h" pare_pch_hash)
+file(WRITE "${PROJECT_BINARY_DIR}/CMakeFiles/pare_pch.dir/cmake_pch.hxx.pch.sum"
+  "${pare_pch_hash} LLVM ${LLVM_PACKAGE_VERSION}\n")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/Pch.h")
 
 # pare_tool(NAME SOURCES … LINK …): an executable with LLVM in it.
 function(pare_tool name)

@@ -9,7 +9,7 @@ venv=$build/venv
 # precompiled headers are compared by their inputs.
 export CCACHE_DIR=${CCACHE_DIR:-$HOME/.cache/ccache}
 export CCACHE_BASEDIR=$repo
-export CCACHE_NOHASHDIR=true
+export CCACHE_NOHASHDIR=true CCACHE_PCH_EXTSUM=true
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 
