@@ -12,6 +12,7 @@
 #include <limits>
 
 using namespace mlir;
+using namespace pare::cpu;
 using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
@@ -22,10 +23,10 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 /// Arithmetic on values of one shape.
 struct Ops {
-  ImplicitLocOpBuilder &b;
+  KernelBuilder &b;
   Type shape; ///< an f32 scalar or vector
 
-  Ops(ImplicitLocOpBuilder &b, Value v) : b(b), shape(v.getType()) {}
+  Ops(KernelBuilder &b, Value v) : b(b), shape(v.getType()) {}
 
   Type like(Type elem) const {
     if (auto v = dyn_cast<VectorType>(shape))
@@ -52,11 +53,7 @@ struct Ops {
   Value div(Value x, Value y) { return arith::DivFOp::create(b, x, y); }
   Value neg(Value x) { return arith::NegFOp::create(b, x); }
   Value abs(Value x) { return math::AbsFOp::create(b, x); }
-  Value fma(Value x, Value y, Value z) {
-    return math::FmaOp::create(b, x, y, z);
-  }
-  Value round(Value x) { return math::RoundEvenOp::create(b, x); }
-  Value trunc(Value x) { return math::TruncOp::create(b, x); }
+  Value fma(Value x, Value y, Value z) { return b.fma(x, y, z); }
 
   Value iadd(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
   Value isub(Value x, Value y) { return arith::SubIOp::create(b, x, y); }
@@ -106,7 +103,8 @@ struct ExpReduction {
   Value expm1;   ///< e^r - 1
 };
 
-constexpr float kShift = 12582912.0f; // 1.5 * 2^23
+constexpr float kShift = 12582912.0f;            // 1.5 * 2^23
+constexpr double kShiftF64 = 6755399441055744.0; // 1.5 * 2^52
 constexpr int32_t kShiftBits = 0x4B400000;
 constexpr int32_t kOneBits = 0x3F800000;
 
@@ -140,13 +138,13 @@ Value oddRational(Ops &o, Value x, float limit, ArrayRef<float> p,
   return o.div(o.mul(c, o.poly(t, p)), o.poly(t, q));
 }
 
-constexpr float kErfLimit = 3.84f;
-constexpr float kErfP[] = {1.722329855e+00f, 2.885228395e-01f,
-                           8.033858240e-02f, 5.684602074e-03f,
-                           4.383158812e-04f, 3.211396233e-06f};
-constexpr float kErfQ[] = {1.526375175e+00f, 7.644869685e-01f,
-                           1.733957827e-01f, 2.271912619e-02f,
-                           1.768183545e-03f, 5.917037561e-05f};
+constexpr float kErfLimit = 3.80f;
+constexpr float kErfP[] = {7.988854647e-01f, 1.328183264e-01f,
+                           3.715699166e-02f, 2.599675907e-03f,
+                           2.036172809e-04f, 1.513358939e-06f};
+constexpr float kErfQ[] = {7.079938650e-01f, 3.537045121e-01f,
+                           8.003409207e-02f, 1.046409830e-02f,
+                           8.132046205e-04f, 2.770528954e-05f};
 
 Value sigmoid(Ops &o, Value x) {
   Value e = expFlush(o, o.atMost(o.neg(x), o.f(88.0f)));
@@ -174,14 +172,16 @@ Value logNormal(Ops &o, Value x, Value exponentBias) {
 /// sin(x) for `quarter` 0, cos(x) for 1.
 Value sinOrCos(Ops &o, Value x, int32_t quarter) {
   Value wide = o.widen(x);
-  Value n = o.round(o.mul(wide, o.d(0.63661977236758134308)));
+  Value shifted =
+      o.add(o.mul(wide, o.d(0.63661977236758134308)), o.d(kShiftF64));
+  Value n = o.sub(shifted, o.d(kShiftF64));
   Value r = o.fma(n, o.d(-1.57079632679489655800), wide);
   r = o.narrow(o.fma(n, o.d(-6.12323399573676603587e-17), r));
   r = o.atLeast(o.atMost(r, o.f(0.7854f)), o.f(-0.7854f));
-  // n mod 4, so that any n fits an integer.
-  Value fours = math::FloorOp::create(o.b, o.mul(n, o.d(0.25)));
-  Value phase =
-      arith::FPToSIOp::create(o.b, o.i32(), o.fma(fours, o.d(-4.0), n));
+  // n modulo 2^32 is in the low bits.
+  Value phase = arith::TruncIOp::create(
+      o.b, o.i32(),
+      arith::BitcastOp::create(o.b, o.like(o.b.getI64Type()), shifted));
   phase = o.iadd(phase, o.i(quarter));
   Value t = o.mul(r, r);
   Value s = o.fma(o.mul(r, t),
@@ -202,7 +202,7 @@ Value sinOrCos(Ops &o, Value x, int32_t quarter) {
 
 namespace pare::cpu {
 
-Value buildExp(ImplicitLocOpBuilder &b, Value x) {
+Value buildExp(KernelBuilder &b, Value x) {
   Ops o(b, x);
   // The clamped ends overflow to inf and round to 0. 2^n is applied in two
   // halves, so that n may leave the range of exponents.
@@ -214,12 +214,12 @@ Value buildExp(ImplicitLocOpBuilder &b, Value x) {
   return o.mul(o.fma(e.expm1, first, first), second);
 }
 
-Value buildExpFlush(ImplicitLocOpBuilder &b, Value x) {
+Value buildExpFlush(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return expFlush(o, x);
 }
 
-Value buildExpm1(ImplicitLocOpBuilder &b, Value x) {
+Value buildExpm1(KernelBuilder &b, Value x) {
   Ops o(b, x);
   ExpReduction e =
       reduceExp(o, o.atLeast(o.atMost(x, o.f(88.72284f)), o.f(-88.0f)));
@@ -234,7 +234,7 @@ Value buildExpm1(ImplicitLocOpBuilder &b, Value x) {
   return o.select(o.cmp(CmpFPredicate::OGT, x, o.f(88.72284f)), o.f(kInf), y);
 }
 
-Value buildLog(ImplicitLocOpBuilder &b, Value x) {
+Value buildLog(KernelBuilder &b, Value x) {
   Ops o(b, x);
   Value tiny = o.cmp(CmpFPredicate::OLT, x, o.f(1.17549435e-38f));
   Value scaled = o.select(tiny, o.mul(x, o.f(8388608.0f)), x);
@@ -245,7 +245,7 @@ Value buildLog(ImplicitLocOpBuilder &b, Value x) {
   return o.select(o.cmp(CmpFPredicate::OGT, x, o.f(0.0f)), y, special);
 }
 
-Value buildLog1p(ImplicitLocOpBuilder &b, Value x) {
+Value buildLog1p(KernelBuilder &b, Value x) {
   Ops o(b, x);
   // log(u) corrected by what 1 + x lost, relative to u.
   Value u = o.add(x, o.f(1.0f));
@@ -258,12 +258,12 @@ Value buildLog1p(ImplicitLocOpBuilder &b, Value x) {
   return o.select(arith::AndIOp::create(b, finite, inside), y, buildLog(b, u));
 }
 
-Value buildErf(ImplicitLocOpBuilder &b, Value x) {
+Value buildErf(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return oddRational(o, x, kErfLimit, kErfP, kErfQ);
 }
 
-Value buildTanh(ImplicitLocOpBuilder &b, Value x) {
+Value buildTanh(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return oddRational(o, x, 8.5f,
                      {9.005805254e-01f, 1.207970753e-01f, 3.182674292e-03f,
@@ -272,12 +272,12 @@ Value buildTanh(ImplicitLocOpBuilder &b, Value x) {
                       3.015919938e-04f, 7.335327155e-07f});
 }
 
-Value buildSigmoid(ImplicitLocOpBuilder &b, Value x) {
+Value buildSigmoid(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return sigmoid(o, x);
 }
 
-Value buildGelu(ImplicitLocOpBuilder &b, Value x) {
+Value buildGelu(KernelBuilder &b, Value x) {
   Ops o(b, x);
   // erf(x / sqrt 2) / 2 as its own rational: the factors move into P and Q.
   SmallVector<float> p, q;
@@ -291,7 +291,7 @@ Value buildGelu(ImplicitLocOpBuilder &b, Value x) {
   return o.mul(x, o.add(half, o.f(0.5f)));
 }
 
-Value buildGeluTanh(ImplicitLocOpBuilder &b, Value x) {
+Value buildGeluTanh(KernelBuilder &b, Value x) {
   Ops o(b, x);
   Value t = o.mul(x, x);
   Value u = o.mul(x, o.fma(t, o.f(0.0356774081f), o.f(0.797884561f)));
@@ -299,12 +299,12 @@ Value buildGeluTanh(ImplicitLocOpBuilder &b, Value x) {
   return o.fma(half, buildTanh(b, u), half);
 }
 
-Value buildSilu(ImplicitLocOpBuilder &b, Value x) {
+Value buildSilu(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return o.mul(x, sigmoid(o, x));
 }
 
-Value buildSoftplus(ImplicitLocOpBuilder &b, Value x) {
+Value buildSoftplus(KernelBuilder &b, Value x) {
   Ops o(b, x);
   Value e = expFlush(o, o.neg(o.abs(x)));
   // 1 <= 1 + e <= 2: log1p without its special cases.
@@ -314,7 +314,7 @@ Value buildSoftplus(ImplicitLocOpBuilder &b, Value x) {
   return o.add(y, o.atLeast(x, o.f(0.0f)));
 }
 
-Value buildPow(ImplicitLocOpBuilder &b, Value x, Value y) {
+Value buildPow(KernelBuilder &b, Value x, Value y) {
   Ops o(b, x);
   Value mag = o.abs(x);
   // log2 |x| in f64: e + 2 atanh((m - 1) / (m + 1)) / ln 2, m in [sqrt .5, sqrt
@@ -339,7 +339,7 @@ Value buildPow(ImplicitLocOpBuilder &b, Value x, Value y) {
   };
   t = clampF64(t, 130.0, CmpFPredicate::OGT);
   t = clampF64(t, -152.0, CmpFPredicate::OLT);
-  Value n = o.round(t);
+  Value n = o.sub(o.add(t, o.d(kShiftF64)), o.d(kShiftF64));
   Value r = o.narrow(o.mul(o.sub(t, n), o.d(0.69314718055994530942)));
   Value p = o.poly(r, {4.999999404e-01f, 1.666652113e-01f, 4.166838899e-02f,
                        8.368745446e-03f, 1.381454058e-03f});
@@ -360,15 +360,15 @@ Value buildPow(ImplicitLocOpBuilder &b, Value x, Value y) {
   // Sign of x where y is an odd integer; NaN where a negative finite x has a
   // fractional finite y.
   Value half2 = o.mul(y, o.f(0.5f));
-  Value integer = o.cmp(CmpFPredicate::OEQ, o.trunc(y), y);
-  Value odd = o.cmp(CmpFPredicate::ONE, o.trunc(half2), half2);
+  Value integer = o.cmp(CmpFPredicate::OEQ, buildTrunc(b, y), y);
+  Value odd = o.cmp(CmpFPredicate::ONE, buildTrunc(b, half2), half2);
   odd = arith::AndIOp::create(b, odd, integer);
   Value xSign = o.icmp(CmpIPredicate::slt, o.bits(x), o.i(0));
   Value flip = arith::AndIOp::create(b, odd, xSign);
   result = o.select(flip, o.neg(result), result);
   Value xNegative = o.cmp(CmpFPredicate::OLT, x, o.f(0.0f));
   Value xFinite = o.cmp(CmpFPredicate::ONE, mag, o.f(kInf));
-  Value fraction = o.cmp(CmpFPredicate::ONE, o.trunc(y), y);
+  Value fraction = o.cmp(CmpFPredicate::ONE, buildTrunc(b, y), y);
   Value bad = arith::AndIOp::create(
       b, arith::AndIOp::create(b, xNegative, xFinite), fraction);
   result = o.select(bad, o.f(kNaN), result);
@@ -384,36 +384,70 @@ Value buildPow(ImplicitLocOpBuilder &b, Value x, Value y) {
   return o.select(arith::OrIOp::create(b, one, minusOne), o.f(1.0f), result);
 }
 
-Value buildSin(ImplicitLocOpBuilder &b, Value x) {
+Value buildSin(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return sinOrCos(o, x, 0);
 }
 
-Value buildCos(ImplicitLocOpBuilder &b, Value x) {
+Value buildCos(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return sinOrCos(o, x, 1);
 }
 
-Value buildMod(ImplicitLocOpBuilder &b, Value x, Value y, bool floor) {
+/// From 2^23 on every f32 is an integer.
+static Value whereSmall(Ops &o, Value x, Value rounded) {
+  Value small = o.cmp(CmpFPredicate::OLT, o.abs(x), o.f(8388608.0f));
+  return o.select(small, math::CopySignOp::create(o.b, rounded, x), x);
+}
+
+Value buildTrunc(KernelBuilder &b, Value x) {
+  if (b.isa().hasFma)
+    return math::TruncOp::create(b, x);
   Ops o(b, x);
-  Value q = o.trunc(o.div(x, y));
-  Value r = o.fma(o.neg(q), y, x);
-  // A quotient that rounded to the next integer leaves r on the wrong side.
-  Value absY = o.abs(y);
-  Value wrong =
-      o.cmp(CmpFPredicate::OLT,
-            o.mul(r, math::CopySignOp::create(b, o.f(1.0f), x)), o.f(0.0f));
-  r = o.select(wrong, o.add(r, math::CopySignOp::create(b, absY, x)), r);
-  if (floor) {
-    Value differs = o.cmp(CmpFPredicate::OLT, o.mul(r, y), o.f(0.0f));
-    r = o.select(differs, o.add(r, y), r);
-  } else {
-    r = math::CopySignOp::create(b, r, x);
-  }
-  Value infY =
-      arith::AndIOp::create(b, o.cmp(CmpFPredicate::OEQ, absY, o.f(kInf)),
+  Value i = arith::FPToSIOp::create(b, o.i32(), x);
+  return whereSmall(o, x, o.toFloat(i));
+}
+
+Value buildFloor(KernelBuilder &b, Value x) {
+  if (b.isa().hasFma)
+    return math::FloorOp::create(b, x);
+  Ops o(b, x);
+  Value t = buildTrunc(b, x);
+  Value above = o.cmp(CmpFPredicate::OGT, t, x);
+  return o.select(above, o.sub(t, o.f(1.0f)), t);
+}
+
+Value buildCeil(KernelBuilder &b, Value x) {
+  if (b.isa().hasFma)
+    return math::CeilOp::create(b, x);
+  Ops o(b, x);
+  return o.neg(buildFloor(b, o.neg(x)));
+}
+
+Value buildRoundEven(KernelBuilder &b, Value x) {
+  if (b.isa().hasFma)
+    return math::RoundEvenOp::create(b, x);
+  Ops o(b, x);
+  Value shift = o.f(8388608.0f);
+  return whereSmall(o, x, o.sub(o.add(o.abs(x), shift), shift));
+}
+
+Value buildMod(KernelBuilder &b, Value x, Value y, bool floor) {
+  Ops o(b, x);
+  // In f64 the product of the quotient and y is exact.
+  Value wideX = o.widen(x), wideY = o.widen(y);
+  Value n = o.add(o.div(wideX, wideY), o.d(kShiftF64));
+  n = o.sub(n, o.d(kShiftF64));
+  Value r = o.sub(wideX, o.mul(n, wideY));
+  // |r| <= |y| / 2; its sign must become that of `like`.
+  Value like = floor ? wideY : wideX;
+  Value wrong = o.cmp(CmpFPredicate::OLT, o.mul(r, like), o.d(0.0));
+  Value step = math::CopySignOp::create(b, wideY, like);
+  r = o.narrow(o.select(wrong, o.add(r, step), r));
+  Value keep =
+      arith::AndIOp::create(b, o.cmp(CmpFPredicate::OEQ, o.abs(y), o.f(kInf)),
                             o.cmp(CmpFPredicate::OLT, o.abs(x), o.f(kInf)));
-  return o.select(infY, x, r);
+  return o.select(keep, x, r);
 }
 
 } // namespace pare::cpu
