@@ -1,0 +1,111 @@
+"""Real text and pictures: the Debian handbook, and lines rendered from it."""
+
+import html
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+HANDBOOK = Path("/usr/share/doc/debian-handbook/html/en-US")
+FONTS = Path("/usr/share/fonts/truetype/dejavu")
+
+
+@cache
+def sentences():
+    """The handbook's sentences of 20 to 400 characters, in its order, each once."""
+    pages = sorted(HANDBOOK.glob("*.html"))
+    if not pages:
+        raise FileNotFoundError(f"no handbook in {HANDBOOK}: run tools/setup")
+    found = {}
+    for page in pages:
+        for paragraph in re.findall(r'<div class="para">(.*?)</div>', page.read_text(), re.S):
+            text = html.unescape(re.sub(r"<[^>]+>", "", paragraph))
+            text = re.sub(r"\s+", " ", text).strip()
+            for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", text):
+                if 20 <= len(sentence) <= 400:
+                    found[sentence] = None
+    return list(found)
+
+
+def spread(items, count):
+    """`count` of `items`, evenly spaced."""
+    assert len(items) >= count, f"{count} wanted, {len(items)} there"
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def text_lines(count):
+    """Pieces of sentences of 8 to 28 characters, in ASCII, whole words."""
+    lines = []
+    for sentence in sentences():
+        line = ""
+        for word in sentence.split():
+            if len(line) + 1 + len(word) > 28:
+                break
+            line = f"{line} {word}".strip()
+        if len(line) >= 8 and line.isascii():
+            lines.append(line)
+    return spread(list(dict.fromkeys(lines)), count)
+
+
+def render_line(text, seed, height=48, width=320):
+    """`text` as the recognizer takes it, [3, height, width] in [-1, 1]: dark
+    on light in one of the DejaVu fonts, slightly noisy, padded with 0."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    random = np.random.default_rng(seed)
+    face = random.choice(["DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf"])
+    font = ImageFont.truetype(FONTS / face, int(random.integers(22, 34)))
+    left, top, right, bottom = font.getbbox(text)
+    paper, ink = int(random.integers(200, 256)), int(random.integers(0, 80))
+    image = Image.new("L", (right - left + 12, bottom - top + 12), paper)
+    ImageDraw.Draw(image).text((6 - left, 6 - top), text, ink, font)
+    scaled = min(width, -(-image.width * height // image.height))
+    pixels = np.asarray(image.resize((scaled, height), Image.Resampling.BILINEAR), np.float32)
+    pixels = np.clip(pixels + random.normal(0, 4, pixels.shape), 0, 255)
+    line = np.zeros((3, height, width), np.float32)
+    line[:, :, :scaled] = pixels / 127.5 - 1
+    return line
+
+
+def lines(count):
+    """`count` rendered lines, [count, 3, 48, 320]."""
+    return np.stack([render_line(text, seed) for seed, text in enumerate(text_lines(count))])
+
+
+@cache
+def picture_files():
+    """The handbook's figures, photographs and screenshots, in order."""
+    files = sorted(HANDBOOK.glob("images/*.png")) + sorted(HANDBOOK.glob("images/*.jpg"))
+    assert files, f"no pictures in {HANDBOOK}/images: run tools/setup"
+    return files
+
+
+def pictures(count, size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)):
+    """`count` square crops of the handbook's pictures scaled to `size`,
+    [count, 3, size, size], normalised per channel."""
+    from PIL import Image
+
+    random, crops = np.random.default_rng(7), []
+    for i in range(count):
+        image = Image.open(picture_files()[i % len(picture_files())]).convert("RGB")
+        side = int(min(image.size) * random.uniform(0.6, 1))
+        x = int(random.integers(0, image.width - side + 1))
+        y = int(random.integers(0, image.height - side + 1))
+        image = image.crop((x, y, x + side, y + side)).resize((size, size))
+        crops.append((np.asarray(image, np.float32) / 255 - np.float32(mean)) / np.float32(std))
+    return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2), np.float32)
+
+
+def file_bytes(count):
+    """What magika sees of `count` files: 1,024 bytes of each end, 256 for none."""
+    files = sorted(Path("/usr/share/doc").glob("*/*")) + sorted(Path("/usr/lib/python3.11").glob("*.py"))
+    files = spread([f for f in files if f.is_file() and f.stat().st_size >= 64], count)
+    rows = np.full((count, 2048), 256, np.int32)
+    for row, file in zip(rows, files):
+        data = file.read_bytes()
+        begin = np.frombuffer(data[:4096].lstrip()[:1024], np.uint8)
+        end = np.frombuffer(data[-4096:].rstrip()[-1024:], np.uint8)
+        row[: len(begin)] = begin
+        row[2048 - len(end) :] = end
+    return rows
