@@ -5,7 +5,8 @@ using namespace mlir;
 
 namespace pare::cpu {
 
-Value compare(KernelBuilder &kb, arith::CmpIPredicate predicate, Value a, Value b) {
+Value compare(KernelBuilder &kb, arith::CmpIPredicate predicate, Value a,
+              Value b) {
   return kb.createOrFold<arith::CmpIOp>(predicate, a, b);
 }
 
@@ -19,18 +20,22 @@ static Value ceilDivClamped(KernelBuilder &kb, Value a, int64_t b) {
   return kb.divCeil(positive, b);
 }
 
-Window clipWindow(KernelBuilder &kb, Value out, int64_t stride, int64_t pad, int64_t dilation, int64_t kernel,
-                  Value extent) {
+Window clipWindow(KernelBuilder &kb, Value out, int64_t stride, int64_t pad,
+                  int64_t dilation, int64_t kernel, Value extent) {
   Window window;
   window.start = kb.sub(kb.mul(out, stride), kb.idx(pad));
-  window.lo = kb.minIdx(ceilDivClamped(kb, kb.sub(kb.idx(0), window.start), dilation), kb.idx(kernel));
+  window.lo =
+      kb.minIdx(ceilDivClamped(kb, kb.sub(kb.idx(0), window.start), dilation),
+                kb.idx(kernel));
   Value end = ceilDivClamped(kb, kb.sub(extent, window.start), dilation);
   window.hi = kb.maxIdx(window.lo, kb.minIdx(end, kb.idx(kernel)));
   return window;
 }
 
-std::pair<Value, Value> interiorRange(KernelBuilder &kb, int64_t stride, int64_t pad, int64_t dilation, int64_t kernel,
-                                      Value inExtent, Value outExtent) {
+std::pair<Value, Value> interiorRange(KernelBuilder &kb, int64_t stride,
+                                      int64_t pad, int64_t dilation,
+                                      int64_t kernel, Value inExtent,
+                                      Value outExtent) {
   Value lo = kb.minIdx(kb.idx((pad + stride - 1) / stride), outExtent);
   Value last = kb.sub(inExtent, kb.idx((kernel - 1) * dilation - pad));
   Value hi = kb.minIdx(ceilDivClamped(kb, last, stride), outExtent);
@@ -42,20 +47,23 @@ Pixel decodePixel(KernelBuilder &kb, Value row, Value oh, Value ow) {
   return {kb.divFloor(line, oh), kb.rem(line, oh), kb.rem(row, ow)};
 }
 
-std::pair<Value, Value> taskRange(KernelBuilder &kb, Value index, int64_t perTask, Value total) {
+std::pair<Value, Value> taskRange(KernelBuilder &kb, Value index,
+                                  int64_t perTask, Value total) {
   Value first = kb.mul(index, perTask);
   return {first, kb.minIdx(kb.add(first, kb.idx(perTask)), total)};
 }
 
-void forEachChannelGroup(KernelBuilder &kb, int64_t channels, unsigned lanes, unsigned unroll,
-                         llvm::function_ref<void(Value, llvm::ArrayRef<unsigned>)> body) {
+void forEachChannelGroup(
+    KernelBuilder &kb, int64_t channels, unsigned lanes, unsigned unroll,
+    llvm::function_ref<void(Value, llvm::ArrayRef<unsigned>)> body) {
   int64_t step = int64_t(lanes) * unroll;
   int64_t whole = channels / step * step;
   llvm::SmallVector<unsigned> widths(unroll, lanes);
   if (whole == step)
     body(kb.idx(0), widths);
   else if (whole > 0)
-    kb.loop(kb.idx(0), kb.idx(whole), step, [&](Value col) { body(col, widths); });
+    kb.loop(kb.idx(0), kb.idx(whole), step,
+            [&](Value col) { body(col, widths); });
   widths.clear();
   for (int64_t rest = channels - whole; rest > 0; rest -= lanes)
     widths.push_back(std::min<int64_t>(rest, lanes));
@@ -63,8 +71,9 @@ void forEachChannelGroup(KernelBuilder &kb, int64_t channels, unsigned lanes, un
     body(kb.idx(whole), widths);
 }
 
-void storeChannels(KernelBuilder &kb, const Epilogue &epilogue, Value vec, unsigned count, Value out, Value row,
-                   Value col, int64_t channels) {
+void storeChannels(KernelBuilder &kb, const Epilogue &epilogue, Value vec,
+                   unsigned count, Value out, Value row, Value col,
+                   int64_t channels) {
   vec = kb.slice(vec, 0, count);
   if (epilogue)
     vec = epilogue(kb, vec, row, col, kb.idx(count));

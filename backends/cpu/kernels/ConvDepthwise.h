@@ -7,8 +7,9 @@
 namespace pare::cpu {
 
 /// Convolution with one filter per channel: in [N, H, W, C] → out [N, OH, OW,
-/// C], weights [KH, KW, C] as `packDepthwiseF32` makes them, f32. Padding at the
-/// end follows from the output extents; what lies outside the input is zero.
+/// C], weights [KH, KW, C] as `packDepthwiseF32` makes them, f32. Padding at
+/// the end follows from the output extents; what lies outside the input is
+/// zero.
 struct DepthwiseSpec {
   Extent n, h, w, oh, ow;
   int64_t c = 0;
@@ -21,8 +22,8 @@ struct DepthwiseSpec {
 };
 
 /// Filters [C, KH, KW] (ONNX: [C, 1, KH, KW]) → [KH, KW, C].
-void packDepthwiseF32(llvm::ArrayRef<float> filters, int64_t c, int64_t kernelH, int64_t kernelW,
-                      llvm::MutableArrayRef<float> packed);
+void packDepthwiseF32(llvm::ArrayRef<float> filters, int64_t c, int64_t kernelH,
+                      int64_t kernelW, llvm::MutableArrayRef<float> packed);
 
 /// Output lines (pairs of n and oy) that one task makes. The step has
 /// ceil(N * OH / depthwiseLinesPerTask) tasks.

@@ -21,8 +21,9 @@ struct FloatMath {
   /// The largest index (possibly negative) not above `v`.
   Value floorToIndex(Value v) {
     Value truncated = arith::FPToSIOp::create(kb, kb.getI32Type(), v);
-    Value below =
-        arith::CmpFOp::create(kb, arith::CmpFPredicate::OLT, v, arith::SIToFPOp::create(kb, kb.getF32Type(), truncated));
+    Value below = arith::CmpFOp::create(
+        kb, arith::CmpFPredicate::OLT, v,
+        arith::SIToFPOp::create(kb, kb.getF32Type(), truncated));
     Value index = kb.toIndex(truncated);
     return kb.sub(index, select(kb, below, kb.idx(1), kb.idx(0)));
   }
@@ -41,7 +42,8 @@ struct Axis {
   Value in, out; ///< extents
   Value scale;   ///< f32
 
-  Axis(const ResizeSpec &spec, KernelBuilder &kb, const Extent &inExtent, const Extent &outExtent, float fixedScale)
+  Axis(const ResizeSpec &spec, KernelBuilder &kb, const Extent &inExtent,
+       const Extent &outExtent, float fixedScale)
       : spec(spec), kb(kb), in(kb.extent(inExtent)), out(kb.extent(outExtent)) {
     FloatMath f{kb};
     if (fixedScale > 0)
@@ -66,7 +68,9 @@ private:
 Value Axis::coordinate(Value o) const {
   FloatMath f{kb};
   Value half = f.constant(0.5f), zero = f.constant(0.0f);
-  auto halfPixel = [&] { return f.sub(f.div(f.add(f.ofIndex(o), half), scale), half); };
+  auto halfPixel = [&] {
+    return f.sub(f.div(f.add(f.ofIndex(o), half), scale), half);
+  };
   Value single = compare(kb, arith::CmpIPredicate::sle, out, kb.idx(1));
   switch (spec.coordinates) {
   case ResizeCoordinates::Asymmetric:
@@ -90,14 +94,16 @@ Value Axis::roundToIndex(Value x) const {
     return floor;
   Value fraction = f.sub(x, f.ofIndex(floor));
   bool ceil = spec.rounding == ResizeRounding::Ceil;
-  auto predicate =
-      spec.rounding == ResizeRounding::RoundPreferCeil ? arith::CmpFPredicate::OGE : arith::CmpFPredicate::OGT;
-  Value up = arith::CmpFOp::create(kb, predicate, fraction, f.constant(ceil ? 0.0f : 0.5f));
+  auto predicate = spec.rounding == ResizeRounding::RoundPreferCeil
+                       ? arith::CmpFPredicate::OGE
+                       : arith::CmpFPredicate::OGT;
+  Value up = arith::CmpFOp::create(kb, predicate, fraction,
+                                   f.constant(ceil ? 0.0f : 0.5f));
   return kb.add(floor, select(kb, up, kb.idx(1), kb.idx(0)));
 }
 
-/// Keys' cubic convolution kernel with coefficient `a`, for the four taps around
-/// a position `t` in [0, 1) after the second (R. Keys, 1981).
+/// Keys' cubic convolution kernel with coefficient `a`, for the four taps
+/// around a position `t` in [0, 1) after the second (R. Keys, 1981).
 static SmallVector<Value, 4> cubicWeights(KernelBuilder &kb, Value t, float a) {
   FloatMath f{kb};
   Value one = f.constant(1.0f);
@@ -109,9 +115,11 @@ static SmallVector<Value, 4> cubicWeights(KernelBuilder &kb, Value t, float a) {
   // 1 < |d| < 2: ((a d - 5 a) d + 8 a) d - 4 a
   auto far = [&](Value d) {
     Value inner = f.sub(f.mul(f.constant(a), d), f.constant(5 * a));
-    return f.sub(f.mul(f.add(f.mul(inner, d), f.constant(8 * a)), d), f.constant(4 * a));
+    return f.sub(f.mul(f.add(f.mul(inner, d), f.constant(8 * a)), d),
+                 f.constant(4 * a));
   };
-  return {far(f.add(t, one)), near(t), near(f.sub(one, t)), far(f.sub(f.constant(2.0f), t))};
+  return {far(f.add(t, one)), near(t), near(f.sub(one, t)),
+          far(f.sub(f.constant(2.0f), t))};
 }
 
 AxisTaps Axis::taps(Value o) const {
@@ -137,16 +145,20 @@ AxisTaps Axis::taps(Value o) const {
 }
 
 int64_t resizeLinesPerTask(const ResizeSpec &spec) {
-  int64_t valuesPerLine = (spec.ow.isFixed() ? spec.ow.fixed : 64) * std::max<int64_t>(spec.c, 8);
+  int64_t valuesPerLine =
+      (spec.ow.isFixed() ? spec.ow.fixed : 64) * std::max<int64_t>(spec.c, 8);
   constexpr int64_t valuesPerTask = 1 << 16;
-  return std::clamp<int64_t>(valuesPerTask / std::max<int64_t>(valuesPerLine, 1), 1, 64);
+  return std::clamp<int64_t>(
+      valuesPerTask / std::max<int64_t>(valuesPerLine, 1), 1, 64);
 }
 
 void emitResize(KernelBuilder &kb, const ResizeSpec &spec) {
   Value in = kb.ptr(spec.in), out = kb.ptr(spec.out);
-  Axis vertical(spec, kb, spec.h, spec.oh, spec.scaleH), horizontal(spec, kb, spec.w, spec.ow, spec.scaleW);
+  Axis vertical(spec, kb, spec.h, spec.oh, spec.scaleH),
+      horizontal(spec, kb, spec.w, spec.ow, spec.scaleW);
   Value lines = kb.mul(kb.extent(spec.n), vertical.out);
-  auto [first, last] = taskRange(kb, kb.task(), resizeLinesPerTask(spec), lines);
+  auto [first, last] =
+      taskRange(kb, kb.task(), resizeLinesPerTask(spec), lines);
 
   kb.loop(first, last, 1, [&](Value line) {
     Value image = kb.mul(kb.divFloor(line, vertical.out), vertical.in);
@@ -158,31 +170,42 @@ void emitResize(KernelBuilder &kb, const ResizeSpec &spec) {
     kb.loop(kb.idx(0), horizontal.out, 1, [&](Value ox) {
       AxisTaps xs = horizontal.taps(ox);
       Value row = kb.add(kb.mul(line, horizontal.out), ox);
-      forEachChannelGroup(kb, spec.c, kb.isa().f32Lanes, 2, [&](Value col, llvm::ArrayRef<unsigned> widths) {
-        for (unsigned width : widths) {
-          VectorType type = kb.vecType(width, kb.getF32Type());
-          auto at = [&](unsigned y, unsigned x) {
-            Value pixel = kb.add(lineStarts[y], xs.positions[x]);
-            return kb.loadVec(type, in, kb.add(kb.mul(pixel, spec.c), col));
-          };
-          Value result;
-          if (spec.mode == ResizeMode::Nearest) {
-            result = at(0, 0);
-          } else {
-            for (unsigned y = 0; y < ys.weights.size(); ++y) {
-              Value along;
-              for (unsigned x = 0; x < xs.weights.size(); ++x) {
-                Value term = arith::MulFOp::create(kb, at(y, x), kb.splat(xs.weights[x], width));
-                along = along ? arith::AddFOp::create(kb, along, term).getResult() : term;
+      forEachChannelGroup(
+          kb, spec.c, kb.isa().f32Lanes, 2,
+          [&](Value col, llvm::ArrayRef<unsigned> widths) {
+            for (unsigned width : widths) {
+              VectorType type = kb.vecType(width, kb.getF32Type());
+              auto at = [&](unsigned y, unsigned x) {
+                Value pixel = kb.add(lineStarts[y], xs.positions[x]);
+                return kb.loadVec(type, in, kb.add(kb.mul(pixel, spec.c), col));
+              };
+              Value result;
+              if (spec.mode == ResizeMode::Nearest) {
+                result = at(0, 0);
+              } else {
+                for (unsigned y = 0; y < ys.weights.size(); ++y) {
+                  Value along;
+                  for (unsigned x = 0; x < xs.weights.size(); ++x) {
+                    Value term = arith::MulFOp::create(
+                        kb, at(y, x), kb.splat(xs.weights[x], width));
+                    along =
+                        along
+                            ? arith::AddFOp::create(kb, along, term).getResult()
+                            : term;
+                  }
+                  Value term = arith::MulFOp::create(
+                      kb, along, kb.splat(ys.weights[y], width));
+                  result =
+                      result
+                          ? arith::AddFOp::create(kb, result, term).getResult()
+                          : term;
+                }
               }
-              Value term = arith::MulFOp::create(kb, along, kb.splat(ys.weights[y], width));
-              result = result ? arith::AddFOp::create(kb, result, term).getResult() : term;
+              storeChannels(kb, spec.epilogue, result, width, out, row, col,
+                            spec.c);
+              col = kb.add(col, kb.idx(width));
             }
-          }
-          storeChannels(kb, spec.epilogue, result, width, out, row, col, spec.c);
-          col = kb.add(col, kb.idx(width));
-        }
-      });
+          });
     });
   });
 }

@@ -20,7 +20,8 @@ enum class ResizeCoordinates {
 enum class ResizeRounding { RoundPreferFloor, RoundPreferCeil, Floor, Ceil };
 
 /// in [N, H, W, C] → out [N, OH, OW, C], f32. Positions outside the input take
-/// the value of its edge. Coordinates are computed in f32, as ONNX Runtime does.
+/// the value of its edge. Coordinates are computed in f32, as ONNX Runtime
+/// does.
 struct ResizeSpec {
   ResizeMode mode = ResizeMode::Nearest;
   ResizeCoordinates coordinates = ResizeCoordinates::HalfPixel;
