@@ -175,6 +175,9 @@ Value KernelBuilder::maxIdx(Value a, Value b) {
 }
 
 Value KernelBuilder::less(Value a, Value b) {
+  auto x = constant(a), y = constant(b);
+  if (x && y)
+    return arith::ConstantOp::create(*this, getBoolAttr(*x < *y));
   return arith::CmpIOp::create(*this, arith::CmpIPredicate::slt, a, b);
 }
 
@@ -242,10 +245,10 @@ Value KernelBuilder::loadVecPartial(VectorType type, Value base, Value offset,
   auto known = constant(count);
   if (!count || (known && *known >= lanes))
     return loadVec(type, base, offset);
-  return LLVM::MaskedLoadOp::create(
-      *this, type, gep(type.getElementType(), base, offset),
-      laneMask(lanes, count), zero(type),
-      /*alignment=*/alignmentOf(type));
+  return LLVM::MaskedLoadOp::create(*this, type,
+                                    gep(type.getElementType(), base, offset),
+                                    laneMask(lanes, count), zero(type),
+                                    /*alignment=*/alignmentOf(type));
 }
 
 void KernelBuilder::store(Value value, Value base, Value offset) {

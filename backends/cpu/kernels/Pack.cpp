@@ -1,0 +1,49 @@
+//===- Pack.cpp - Weights in the layout of the micro-kernels --------------===//
+#include "backends/cpu/kernels/Pack.h"
+#include "backends/cpu/kernels/MicroKernel.h"
+
+using namespace pare::cpu;
+
+int64_t pare::cpu::packedColumns(int64_t n) {
+  return (n + kPanel - 1) / kPanel * kPanel;
+}
+
+int64_t pare::cpu::packedSizeF32(int64_t k, int64_t n) {
+  return k * packedColumns(n);
+}
+
+int64_t pare::cpu::packedSizeS8(int64_t k, int64_t n) {
+  return (k + 3) / 4 * 4 * packedColumns(n);
+}
+
+/// Packs with `group` consecutive k side by side.
+template <typename T>
+static void pack(const T *b, int64_t k, int64_t n, int64_t strideK,
+                 int64_t strideN, int64_t group, T *out) {
+  int64_t paddedK = (k + group - 1) / group * group;
+  for (int64_t panel = 0; panel < packedColumns(n); panel += kPanel)
+    for (int64_t k0 = 0; k0 < paddedK; k0 += group)
+      for (int64_t col = panel; col < panel + kPanel; ++col)
+        for (int64_t i = k0; i < k0 + group; ++i)
+          *out++ = col < n && i < k ? b[i * strideK + col * strideN] : T(0);
+}
+
+void pare::cpu::packF32(const float *b, int64_t k, int64_t n, int64_t strideK,
+                        int64_t strideN, float *out) {
+  pack(b, k, n, strideK, strideN, 1, out);
+}
+
+void pare::cpu::packS8(const int8_t *b, int64_t k, int64_t n, int64_t strideK,
+                       int64_t strideN, int8_t *out) {
+  pack(b, k, n, strideK, strideN, 4, out);
+}
+
+void pare::cpu::compensateS8(const int8_t *b, int64_t k, int64_t n,
+                             int64_t strideK, int64_t strideN, int32_t *out) {
+  for (int64_t col = 0; col < packedColumns(n); ++col) {
+    int32_t sum = 0;
+    for (int64_t i = 0; col < n && i < k; ++i)
+      sum += b[i * strideK + col * strideN];
+    out[col] = -128 * sum;
+  }
+}
