@@ -65,6 +65,13 @@ public:
   findUnsupported(llvm::StringRef path) const = 0;
 };
 
+/// One line that lists everything unsupported of a model.
+llvm::Error makeUnsupportedError(llvm::StringRef path,
+                                 llvm::ArrayRef<Unsupported> unsupported);
+
+/// Model::name of a path: its stem.
+std::string getModelName(llvm::StringRef path);
+
 /// The importer of a file or folder; an error names the formats known.
 llvm::Expected<const Importer *> findImporter(llvm::StringRef path);
 

@@ -13,6 +13,7 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Error.h"
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace pare {
@@ -20,6 +21,8 @@ namespace pare {
 /// A file, memory-mapped read-only for as long as the object lives.
 class MappedFile {
 public:
+  MappedFile(const MappedFile &) = delete;
+  MappedFile &operator=(const MappedFile &) = delete;
   /// Fails with one line: path and reason (missing, a directory, unreadable).
   static llvm::Expected<std::shared_ptr<MappedFile>> open(llvm::StringRef path);
   ~MappedFile();
@@ -33,9 +36,17 @@ public:
   llvm::ArrayRef<uint8_t> bytes() const { return bytes_; }
 
 private:
+  MappedFile(llvm::StringRef path, llvm::ArrayRef<uint8_t> bytes)
+      : path_(path), bytes_(bytes) {}
+
   std::string path_;
   llvm::ArrayRef<uint8_t> bytes_;
 };
+
+/// Bytes of a dense tensor (i1 takes a byte); nullopt where a dimension is
+/// negative or the size does not fit 63 bits.
+std::optional<uint64_t> getTensorBytes(llvm::ArrayRef<int64_t> shape,
+                                       mlir::Type element);
 
 /// One tensor of the store.
 struct TensorData {

@@ -1,0 +1,29 @@
+//===- ImportError.cpp - What importers say alike -------------------------===//
+#include "frontend/Importer.h"
+#include "llvm/Support/Path.h"
+
+namespace pare {
+
+llvm::Error makeUnsupportedError(llvm::StringRef path,
+                                 llvm::ArrayRef<Unsupported> unsupported) {
+  std::string list;
+  for (const Unsupported &item : unsupported) {
+    list += list.empty() ? "" : ", ";
+    list += item.op;
+    if (item.count > 1)
+      list += " x" + std::to_string(item.count);
+    if (!item.why.empty())
+      list += " (" + item.why + ")";
+  }
+  return llvm::createStringError(path + ": not supported: " + list);
+}
+
+std::string getModelName(llvm::StringRef path) {
+  path = path.rtrim('/');
+  llvm::StringRef name = llvm::sys::path::filename(path);
+  for (llvm::StringRef suffix : {".index.json", ".safetensors", ".onnx"})
+    name.consume_back(suffix);
+  return name.empty() || name == "." ? "model" : name.str();
+}
+
+} // namespace pare

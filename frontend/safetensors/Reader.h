@@ -1,0 +1,37 @@
+//===- Reader.h - safetensors files -----------------------------*- C++ -*-===//
+//
+// Format: u64 header length, a JSON object of name → {dtype, shape,
+// data_offsets}, then the data
+// (https://huggingface.co/docs/safetensors, "Format").
+//
+//===----------------------------------------------------------------------===//
+#ifndef PARE_FRONTEND_SAFETENSORS_READER_H
+#define PARE_FRONTEND_SAFETENSORS_READER_H
+
+#include "frontend/weights/WeightStore.h"
+
+namespace pare::safetensors {
+
+/// One tensor of a file, checked: inside the file, of exactly the size that
+/// its shape and type need, overlapping no other.
+struct Tensor {
+  mlir::RankedTensorType type;
+  std::shared_ptr<MappedFile> file;
+  uint64_t offset = 0, size = 0; ///< in `file`
+};
+
+using Tensors = llvm::StringMap<Tensor>;
+
+/// Adds the tensors of one file; a name that `tensors` has is an error.
+llvm::Error readFile(llvm::StringRef path, mlir::MLIRContext &context,
+                     Tensors &tensors);
+
+/// Adds the tensors of all shards of a `*.safetensors.index.json`. Missing
+/// shards and tensors that the index names but its shard lacks are errors that
+/// name them.
+llvm::Error readIndex(llvm::StringRef path, mlir::MLIRContext &context,
+                      Tensors &tensors);
+
+} // namespace pare::safetensors
+
+#endif

@@ -1,0 +1,207 @@
+//===- SafetensorsImporter.cpp - safetensors with config.json -------------===//
+#include "frontend/safetensors/SafetensorsImporter.h"
+#include "frontend/Json.h"
+#include "frontend/safetensors/Architecture.h"
+#include "frontend/safetensors/SentenceEncoder.h"
+#include "frontend/tokenizer/Tokenizer.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+
+namespace pare {
+namespace {
+
+namespace path = llvm::sys::path;
+using namespace safetensors;
+
+constexpr StringLiteral kIndexSuffix = ".safetensors.index.json";
+
+std::string join(StringRef folder, StringRef name) {
+  llvm::SmallString<128> full(folder);
+  path::append(full, name);
+  return std::string(full);
+}
+
+/// The files of a model.
+struct Layout {
+  std::string folder;  ///< of the model: modules.json
+  std::string tensors; ///< .safetensors or its index
+  std::string config;
+  std::optional<SentenceEncoder> encoder;
+};
+
+/// The tensor file of a folder: model.safetensors, its index, or the only one.
+llvm::Expected<std::string> findTensors(StringRef folder) {
+  for (StringRef name : {"model.safetensors", "model.safetensors.index.json"})
+    if (std::string file = join(folder, name); llvm::sys::fs::exists(file))
+      return file;
+  std::vector<std::string> found;
+  std::error_code error;
+  for (llvm::sys::fs::directory_iterator it(folder, error), end;
+       it != end && !error; it.increment(error))
+    if (path::extension(it->path()) == ".safetensors")
+      found.push_back(it->path());
+  if (found.size() == 1)
+    return found.front();
+  return llvm::createStringError(
+      folder + ": " +
+      (found.empty() ? "has no .safetensors file"
+                     : "has several .safetensors files and no "
+                       "model.safetensors.index.json; name one of them"));
+}
+
+llvm::Expected<Layout> findLayout(StringRef model) {
+  Layout layout;
+  bool isFolder = llvm::sys::fs::is_directory(model);
+  layout.folder = isFolder ? model.str() : path::parent_path(model).str();
+  auto encoder = readSentenceEncoder(layout.folder);
+  if (!encoder)
+    return encoder.takeError();
+  layout.encoder = std::move(*encoder);
+  std::string folder = layout.encoder && isFolder
+                           ? layout.encoder->transformerFolder
+                           : layout.folder;
+  layout.tensors = model.str();
+  if (isFolder) {
+    llvm::Expected<std::string> tensors = findTensors(folder);
+    if (!tensors)
+      return tensors.takeError();
+    layout.tensors = *tensors;
+  }
+  layout.config = join(folder, "config.json");
+  return layout;
+}
+
+llvm::Expected<Config> readConfig(const Layout &layout) {
+  if (!llvm::sys::fs::exists(layout.config))
+    return llvm::createStringError(layout.tensors +
+                                   ": needs the model's config.json beside it");
+  llvm::Expected<llvm::json::Object> object = readJsonObject(layout.config);
+  if (!object)
+    return object.takeError();
+  return Config(layout.config, std::move(*object));
+}
+
+std::vector<Unsupported> findUnsupportedIn(const Config &config) {
+  std::string type = config.getString({"model_type"}, "");
+  if (const Architecture *architecture = findArchitecture(type))
+    return architecture->findUnsupported(config);
+  return {{"model_type '" + type + "'", 1,
+           ("known are " + getKnownModelTypes()).str()}};
+}
+
+llvm::Error readTensors(StringRef file, MLIRContext &context,
+                        Tensors &tensors) {
+  return file.ends_with(kIndexSuffix) ? readIndex(file, context, tensors)
+                                      : readFile(file, context, tensors);
+}
+
+/// Adds the tokenizer's table; a folder without one gives a warning, since the
+/// graph itself does not need it.
+llvm::Error addTokenizer(StringRef folder, Model &model) {
+  if (!llvm::sys::fs::exists(join(folder, "tokenizer.json")) &&
+      !llvm::sys::fs::exists(join(folder, "vocab.txt"))) {
+    model.warnings.push_back((folder + ": has neither tokenizer.json nor "
+                                       "vocab.txt; the artifact cannot embed "
+                                       "text")
+                                 .str());
+    return llvm::Error::success();
+  }
+  llvm::Expected<std::vector<uint8_t>> table = buildTokenizerTable(folder);
+  if (!table)
+    return table.takeError();
+  model.encoder->tokenizer = std::move(*table);
+  return llvm::Error::success();
+}
+
+class SafetensorsImporter : public Importer {
+public:
+  StringRef name() const override { return "safetensors"; }
+
+  bool recognizes(StringRef model) const override {
+    if (llvm::sys::fs::is_directory(model))
+      return llvm::sys::fs::exists(join(model, "config.json")) ||
+             llvm::sys::fs::exists(join(model, "modules.json")) ||
+             llvm::sys::fs::exists(join(model, "model.safetensors"));
+    if (path::extension(model) == ".safetensors" ||
+        model.ends_with(kIndexSuffix))
+      return true;
+    llvm::Expected<std::shared_ptr<MappedFile>> file = MappedFile::open(model);
+    if (!file) {
+      llvm::consumeError(file.takeError());
+      return false;
+    }
+    ArrayRef<uint8_t> bytes = (*file)->bytes();
+    return bytes.size() > 9 && bytes[7] == 0 && bytes[8] == '{' &&
+           bytes[9] == '"';
+  }
+
+  llvm::Expected<std::vector<Unsupported>>
+  findUnsupported(StringRef path) const override {
+    llvm::Expected<Layout> layout = findLayout(path);
+    if (!layout)
+      return layout.takeError();
+    llvm::Expected<Config> config = readConfig(*layout);
+    if (!config)
+      return config.takeError();
+    return findUnsupportedIn(*config);
+  }
+
+  llvm::Expected<Model> import(StringRef path, const ImportOptions &options,
+                               MLIRContext &context) const override;
+};
+
+llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
+                                                  const ImportOptions &options,
+                                                  MLIRContext &context) const {
+  llvm::Expected<Layout> layout = findLayout(file);
+  if (!layout)
+    return layout.takeError();
+  llvm::Expected<Config> config = readConfig(*layout);
+  if (!config)
+    return config.takeError();
+  if (std::vector<Unsupported> unsupported = findUnsupportedIn(*config);
+      !unsupported.empty())
+    return makeUnsupportedError(layout->config, unsupported);
+
+  Tensors tensors;
+  if (llvm::Error error = readTensors(layout->tensors, context, tensors))
+    return error;
+  Model model;
+  model.name = getModelName(layout->encoder || llvm::sys::fs::is_directory(file)
+                                ? StringRef(layout->folder)
+                                : file);
+  model.format = name().str();
+  model.weights = std::make_shared<WeightStore>();
+  GraphBuilder builder(context, model.weights);
+  builder.setScope(layout->tensors);
+  int64_t maxTokens = 0;
+  Source source{*config, tensors, options,
+                layout->encoder ? layout->encoder->maxTokens : 0};
+  const Architecture *architecture =
+      findArchitecture(config->getString({"model_type"}, ""));
+  auto module = architecture->build(source, builder, maxTokens);
+  if (!module)
+    return module.takeError();
+  model.module = std::move(*module);
+  if (layout->encoder) {
+    model.encoder.emplace();
+    model.encoder->pooling = layout->encoder->pooling;
+    model.encoder->normalize = layout->encoder->normalize;
+    model.encoder->maxTokens = maxTokens;
+    if (llvm::Error error =
+            addTokenizer(layout->encoder->transformerFolder, model))
+      return error;
+  }
+  return model;
+}
+
+} // namespace
+
+const Importer &getSafetensorsImporter() {
+  static const SafetensorsImporter importer;
+  return importer;
+}
+
+} // namespace pare

@@ -1,0 +1,201 @@
+//===- WeightStore.cpp - The bytes of weights, outside the IR -------------===//
+#include "frontend/weights/WeightStore.h"
+#include "frontend/ir/Shape.h"
+#include "llvm/ADT/APFloat.h"
+#include "llvm/ADT/bit.h"
+#include "llvm/Support/Endian.h"
+#include <cmath>
+
+using namespace mlir;
+namespace endian = llvm::support::endian;
+
+namespace pare {
+
+std::optional<uint64_t> getTensorBytes(ArrayRef<int64_t> shape, Type element) {
+  uint64_t bytes = nn::getElementBytes(element);
+  bool empty = llvm::is_contained(shape, 0);
+  for (int64_t dim : shape) {
+    if (dim < 0)
+      return std::nullopt;
+    if (empty)
+      continue;
+    if (__builtin_mul_overflow(bytes, uint64_t(dim), &bytes) ||
+        bytes > uint64_t(INT64_MAX))
+      return std::nullopt;
+  }
+  return empty ? 0 : bytes;
+}
+
+//===----------------------------------------------------------------------===//
+// Elements
+//===----------------------------------------------------------------------===//
+
+/// f16 to f32: the exponent is rebased by a multiplication, which also
+/// normalises subnormals.
+static float halfToFloat(uint16_t half) {
+  uint32_t magnitude = uint32_t(half & 0x7fff) << 13;
+  float value = (half & 0x7c00) == 0x7c00
+                    ? llvm::bit_cast<float>(magnitude | 0x7f800000u)
+                    : llvm::bit_cast<float>(magnitude) * 0x1p112f;
+  return half & 0x8000 ? -value : value;
+}
+
+static float bfloatToFloat(uint16_t bits) {
+  return llvm::bit_cast<float>(uint32_t(bits) << 16);
+}
+
+static double readFloat(FloatType type, const uint8_t *p) {
+  if (type.isF32())
+    return llvm::bit_cast<float>(endian::read32le(p));
+  if (type.isF64())
+    return llvm::bit_cast<double>(endian::read64le(p));
+  if (type.isF16())
+    return halfToFloat(endian::read16le(p));
+  if (type.isBF16())
+    return bfloatToFloat(endian::read16le(p));
+  assert(type.getWidth() == 8 && "a float format without a reader");
+  llvm::APFloat value(type.getFloatSemantics(), llvm::APInt(8, *p));
+  bool lossy;
+  value.convert(llvm::APFloat::IEEEdouble(), llvm::APFloat::rmNearestTiesToEven,
+                &lossy);
+  return value.convertToDouble();
+}
+
+static double readInteger(IntegerType type, const uint8_t *p) {
+  bool isUnsigned = type.isUnsigned();
+  switch (type.getWidth()) {
+  case 1:
+    return *p != 0;
+  case 8:
+    return isUnsigned ? double(*p) : double(int8_t(*p));
+  case 16:
+    return isUnsigned ? double(endian::read16le(p))
+                      : double(int16_t(endian::read16le(p)));
+  case 32:
+    return isUnsigned ? double(endian::read32le(p))
+                      : double(int32_t(endian::read32le(p)));
+  case 64:
+    return isUnsigned ? double(endian::read64le(p))
+                      : double(int64_t(endian::read64le(p)));
+  }
+  llvm_unreachable("an integer type without a reader");
+}
+
+double TensorData::get(int64_t i) const {
+  Type element = type.getElementType();
+  assert(i >= 0 && i < type.getNumElements() && "element out of range");
+  const uint8_t *p = bytes.data() + uint64_t(i) * nn::getElementBytes(element);
+  if (auto floating = dyn_cast<FloatType>(element))
+    return readFloat(floating, p);
+  return readInteger(cast<IntegerType>(element), p);
+}
+
+std::vector<float> TensorData::toF32() const {
+  std::vector<float> values(type.getNumElements());
+  Type element = type.getElementType();
+  if (element.isF32()) {
+    if (!values.empty())
+      std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+  for (auto [i, value] : llvm::enumerate(values)) {
+    if (element.isF16())
+      value = halfToFloat(endian::read16le(bytes.data() + 2 * i));
+    else if (element.isBF16())
+      value = bfloatToFloat(endian::read16le(bytes.data() + 2 * i));
+    else
+      value = float(get(int64_t(i)));
+  }
+  return values;
+}
+
+//===----------------------------------------------------------------------===//
+// Store
+//===----------------------------------------------------------------------===//
+
+llvm::Error WeightStore::addView(StringRef name, RankedTensorType type,
+                                 std::shared_ptr<MappedFile> file,
+                                 uint64_t offset, uint64_t size) {
+  std::optional<uint64_t> expected =
+      getTensorBytes(type.getShape(), type.getElementType());
+  if (expected != size)
+    return llvm::createStringError(
+        file->path() + ": tensor '" + name + "' at offset " +
+        llvm::Twine(offset) + " has " + llvm::Twine(size) +
+        " bytes, but its shape and type need " +
+        (expected ? llvm::Twine(*expected) : llvm::Twine("more than 2^63")));
+  llvm::Expected<ArrayRef<uint8_t>> bytes =
+      file->range(offset, size, ("tensor '" + name + "'").str());
+  if (!bytes)
+    return bytes.takeError();
+  auto [it, inserted] = tensors_.try_emplace(name);
+  if (!inserted)
+    return llvm::createStringError(file->path() + ": tensor '" + name +
+                                   "' is there twice");
+  it->second.data = {type, *bytes};
+  it->second.file = std::move(file);
+  return llvm::Error::success();
+}
+
+std::string WeightStore::addOwned(StringRef name, RankedTensorType type,
+                                  std::vector<uint8_t> bytes) {
+  assert(getTensorBytes(type.getShape(), type.getElementType()) ==
+             bytes.size() &&
+         "bytes do not fit the type");
+  std::string unique = name.str();
+  for (unsigned i = 1; tensors_.contains(unique); ++i)
+    unique = (name + "." + llvm::Twine(i)).str();
+  Entry &entry = tensors_[unique];
+  entry.owned = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
+  entry.data = {type, *entry.owned};
+  return unique;
+}
+
+std::string WeightStore::addOwned(StringRef name, RankedTensorType type,
+                                  ArrayRef<float> values) {
+  assert(type.getElementType().isF32() && "values are f32");
+  std::vector<uint8_t> bytes(values.size() * sizeof(float));
+  if (!bytes.empty())
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+  return addOwned(name, type, std::move(bytes));
+}
+
+const TensorData &WeightStore::get(StringRef name) const {
+  auto it = tensors_.find(name);
+  assert(it != tensors_.end() && "no such weight");
+  return it->second.data;
+}
+
+void WeightStore::erase(StringRef name) { tensors_.erase(name); }
+
+std::vector<WeightStore::NonFinite> WeightStore::findNonFinite() const {
+  std::vector<NonFinite> found;
+  for (const auto &item : tensors_) {
+    const TensorData &data = item.getValue().data;
+    Type element = data.type.getElementType();
+    NonFinite counts{item.getKey().str(), 0, 0};
+    if (!isa<FloatType>(element))
+      continue;
+    if (element.isF32()) {
+      for (size_t i = 0; i < data.bytes.size(); i += 4) {
+        uint32_t bits = endian::read32le(data.bytes.data() + i);
+        if ((bits & 0x7f800000u) == 0x7f800000u)
+          ++(bits & 0x7fffffu ? counts.nan : counts.inf);
+      }
+    } else {
+      for (int64_t i = 0, e = data.type.getNumElements(); i < e; ++i) {
+        double value = data.get(i);
+        counts.nan += std::isnan(value);
+        counts.inf += std::isinf(value);
+      }
+    }
+    if (counts.nan || counts.inf)
+      found.push_back(std::move(counts));
+  }
+  llvm::sort(found, [](const NonFinite &a, const NonFinite &b) {
+    return a.name < b.name;
+  });
+  return found;
+}
+
+} // namespace pare
