@@ -1,0 +1,254 @@
+#include "TestGraph.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace pare;
+using namespace pare::test;
+
+namespace {
+
+class InterpreterTest : public ::testing::Test {
+protected:
+  /// Runs a function given its signature and body on inputs of given values.
+  std::vector<double> run(StringRef body, ArrayRef<HostTensor> inputs) {
+    auto module = parseSourceString<ModuleOp>(body, &context);
+    if (!module) {
+      ADD_FAILURE() << "does not parse: " << body.str();
+      return {};
+    }
+    auto results = Interpreter(*module, weights).run(inputs);
+    if (!results) {
+      error = llvm::toString(results.takeError());
+      return {};
+    }
+    return results->front().read<double>();
+  }
+  HostTensor f32(ArrayRef<int64_t> shape, ArrayRef<float> values) {
+    return HostTensor(RankedTensorType::get(shape, Float32Type::get(&context)),
+                      values);
+  }
+  HostTensor i64(ArrayRef<int64_t> shape, ArrayRef<int64_t> values) {
+    return HostTensor(
+        RankedTensorType::get(shape, IntegerType::get(&context, 64)), values);
+  }
+
+  Context context;
+  WeightStore weights;
+  std::string error;
+};
+
+using Values = std::vector<double>;
+
+TEST_F(InterpreterTest, MatMulAgreesWithBothOrientations) {
+  HostTensor a = f32({2, 3}, {1, 2, 3, 4, 5, 6});
+  HostTensor b = f32({3, 2}, {1, 0, 0, 1, 1, 1});
+  HostTensor bt = f32({2, 3}, {1, 0, 1, 0, 1, 1});
+  EXPECT_EQ(
+      run("func.func @main(%a: tensor<2x3xf32>, %b: tensor<3x2xf32>) -> "
+          "tensor<2x2xf32> { %0 = nn.matmul %a, %b : (tensor<2x3xf32>, "
+          "tensor<3x2xf32>) -> tensor<2x2xf32> return %0 : tensor<2x2xf32> }",
+          {a, b}),
+      Values({4, 5, 10, 11}));
+  EXPECT_EQ(
+      run("func.func @main(%a: tensor<2x3xf32>, %b: tensor<2x3xf32>) -> "
+          "tensor<2x2xf32> { %0 = nn.matmul %a, %b {transpose_rhs} : "
+          "(tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x2xf32> return %0 : "
+          "tensor<2x2xf32> }",
+          {a, bt}),
+      Values({4, 5, 10, 11}));
+}
+
+TEST_F(InterpreterTest, ReadsSymbolsFromInputs) {
+  StringRef text = R"(
+    #b = affine_map<()[s0] -> (s0, 2)>
+    func.func @main(%x: tensor<?x2xf32, #b> {nn.name = "x"},
+                    %y: tensor<?x2xf32, #b> {nn.name = "y"}) -> tensor<?x2xf32, #b> {
+      %0 = nn.binary add %x, %y : (tensor<?x2xf32, #b>, tensor<?x2xf32, #b>) -> tensor<?x2xf32, #b>
+      return %0 : tensor<?x2xf32, #b>
+    })";
+  EXPECT_EQ(run(text, {f32({2, 2}, {1, 2, 3, 4}), f32({2, 2}, {1, 1, 1, 1})}),
+            Values({2, 3, 4, 5}));
+  run(text, {f32({2, 2}, {1, 2, 3, 4}), f32({1, 2}, {1, 1})});
+  EXPECT_EQ(error, "input 'y' has shape [1x2], expected [2x2]");
+  run(text, {f32({2, 2}, {1, 2, 3, 4}), f32({4}, {1, 1, 1, 1})});
+  EXPECT_EQ(error, "input 'y' must have 2 axes, not 1");
+  run(text, {f32({2, 2}, {1, 2, 3, 4}), i64({2, 2}, {1, 1, 1, 1})});
+  EXPECT_EQ(error, "input 'y' has another element type");
+  run(text, {f32({2, 2}, {1, 2, 3, 4})});
+  EXPECT_EQ(error, "the model has 2 inputs, but 1 were given");
+}
+
+TEST_F(InterpreterTest, DimValuesAndSliceFollowSymbols) {
+  EXPECT_EQ(run(R"(
+    #b = affine_map<()[s0] -> (s0)>
+    #h = affine_map<()[s0] -> (s0 floordiv 2)>
+    func.func @main(%x: tensor<?xi64, #b>) -> tensor<?xi64, #h> {
+      %d = nn.dim_values affine_map<()[s0] -> (s0 * 10)> : tensor<1xi64>
+      %s = nn.slice %x {starts = affine_map<()[s0] -> (s0 - 1)>, steps = array<i64: -2>} : (tensor<?xi64, #b>) -> tensor<?xi64, #h>
+      %0 = nn.binary add %s, %d : (tensor<?xi64, #h>, tensor<1xi64>) -> tensor<?xi64, #h>
+      return %0 : tensor<?xi64, #h>
+    })",
+                {i64({5}, {1, 2, 3, 4, 5})}),
+            Values({55, 53}));
+}
+
+TEST_F(InterpreterTest, GatherCountsFromTheEndAndChecksBounds) {
+  StringRef text = R"(
+    func.func @main(%x: tensor<3x2xf32>, %i: tensor<2xi64>) -> tensor<2x2xf32> {
+      %0 = nn.gather %x, %i {axis = 0 : i64} : (tensor<3x2xf32>, tensor<2xi64>) -> tensor<2x2xf32> loc("rows")
+      return %0 : tensor<2x2xf32>
+    })";
+  HostTensor x = f32({3, 2}, {1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(run(text, {x, i64({2}, {-1, 0})}), Values({5, 6, 1, 2}));
+  run(text, {x, i64({2}, {3, 0})});
+  EXPECT_EQ(error, "'rows' (nn.gather): index 3 is out of range for an axis of "
+                   "size 3");
+}
+
+TEST_F(InterpreterTest, ConvolutionPadsStridesAndGroups) {
+  // A 2x2 sum over a 3x3 image, stride 2, padded below and on the right.
+  EXPECT_EQ(run(R"(
+    func.func @main(%x: tensor<1x3x3x1xf32>, %f: tensor<1x2x2x1xf32>) -> tensor<1x2x2x1xf32> {
+      %0 = nn.conv %x, %f {strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 1, 1>, dilations = array<i64: 1, 1>}
+        : (tensor<1x3x3x1xf32>, tensor<1x2x2x1xf32>) -> tensor<1x2x2x1xf32>
+      return %0 : tensor<1x2x2x1xf32>
+    })",
+                {f32({1, 3, 3, 1}, {1, 2, 3, 4, 5, 6, 7, 8, 9}),
+                 f32({1, 2, 2, 1}, {1, 1, 1, 1})}),
+            Values({12, 9, 15, 9}));
+  // Depthwise: one tap per channel.
+  EXPECT_EQ(run(R"(
+    func.func @main(%x: tensor<1x2x2xf32>, %f: tensor<2x1x1xf32>) -> tensor<1x2x2xf32> {
+      %0 = nn.conv %x, %f {strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>, groups = 2 : i64}
+        : (tensor<1x2x2xf32>, tensor<2x1x1xf32>) -> tensor<1x2x2xf32>
+      return %0 : tensor<1x2x2xf32>
+    })",
+                {f32({1, 2, 2}, {1, 2, 3, 4}), f32({2, 1, 1}, {10, 100})}),
+            Values({10, 200, 30, 400}));
+}
+
+TEST_F(InterpreterTest, TransposedConvolutionScattersTaps) {
+  EXPECT_EQ(run(R"(
+    func.func @main(%x: tensor<1x2x1xf32>, %f: tensor<1x3x1xf32>) -> tensor<1x5x1xf32> {
+      %0 = nn.conv_transpose %x, %f {strides = array<i64: 2>, pads = array<i64: 0, 0>, output_pads = array<i64: 0>, dilations = array<i64: 1>}
+        : (tensor<1x2x1xf32>, tensor<1x3x1xf32>) -> tensor<1x5x1xf32>
+      return %0 : tensor<1x5x1xf32>
+    })",
+                {f32({1, 2, 1}, {1, 10}), f32({1, 3, 1}, {1, 2, 3})}),
+            Values({1, 2, 13, 20, 30}));
+}
+
+TEST_F(InterpreterTest, AveragePoolLeavesPaddingOut) {
+  std::string text = R"(
+    func.func @main(%x: tensor<1x3x1xf32>) -> tensor<1x2x1xf32> {
+      %0 = nn.pool average %x {kernel = array<i64: 2>, strides = array<i64: 2>, pads = array<i64: 1, 0>, dilations = array<i64: 1> COUNT}
+        : (tensor<1x3x1xf32>) -> tensor<1x2x1xf32>
+      return %0 : tensor<1x2x1xf32>
+    })";
+  std::string counted = text;
+  text.replace(text.find("COUNT"), 5, "");
+  counted.replace(counted.find("COUNT"), 5, ", count_include_pad");
+  HostTensor x = f32({1, 3, 1}, {4, 6, 8});
+  EXPECT_EQ(run(text, {x}), Values({4, 7}));
+  EXPECT_EQ(run(counted, {x}), Values({2, 7}));
+}
+
+TEST_F(InterpreterTest, ResizeInterpolatesBetweenPixelCentres) {
+  EXPECT_EQ(run(R"(
+    func.func @main(%x: tensor<1x2x1xf32>) -> tensor<1x4x1xf32> {
+      %0 = nn.resize linear half_pixel %x : (tensor<1x2x1xf32>) -> tensor<1x4x1xf32>
+      return %0 : tensor<1x4x1xf32>
+    })",
+                {f32({1, 2, 1}, {0, 4})}),
+            Values({0, 1, 3, 4}));
+  EXPECT_EQ(run(R"(
+    func.func @main(%x: tensor<1x2x1xf32>) -> tensor<1x4x1xf32> {
+      %0 = nn.resize nearest asymmetric %x {nearest = #nn<nearest_mode floor>} : (tensor<1x2x1xf32>) -> tensor<1x4x1xf32>
+      return %0 : tensor<1x4x1xf32>
+    })",
+                {f32({1, 2, 1}, {1, 2})}),
+            Values({1, 1, 2, 2}));
+}
+
+TEST_F(InterpreterTest, AttentionMasksAndSharesHeads) {
+  // Two query heads on one key head; the mask hides the second key.
+  EXPECT_EQ(run(R"(
+    func.func @main(%q: tensor<1x1x2x1xf32>, %k: tensor<1x2x1x1xf32>, %v: tensor<1x2x1x1xf32>, %m: tensor<1x1x1x2xf32>) -> tensor<1x1x2x1xf32> {
+      %0 = nn.attention %q, %k, %v mask %m {scale = 1.0 : f32}
+        : (tensor<1x1x2x1xf32>, tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>, tensor<1x1x1x2xf32>) -> tensor<1x1x2x1xf32>
+      return %0 : tensor<1x1x2x1xf32>
+    })",
+                {f32({1, 1, 2, 1}, {1, 2}), f32({1, 2, 1, 1}, {1, 1}),
+                 f32({1, 2, 1, 1}, {3, 5}), f32({1, 1, 1, 2}, {0, -1e9f})}),
+            Values({3, 3}));
+}
+
+TEST_F(InterpreterTest, CodesRoundHalfToEvenAndNeverReachMinus128) {
+  for (StringRef codes : {"i8", "ui8", "i16"}) {
+    std::string text =
+        ("func.func @main(%x: tensor<4xf32>) -> tensor<4x" + codes +
+         "> { %s = nn.constant dense<1.0> : tensor<1xf32> " +
+         "%0 = nn.quantize %x, %s to " + codes +
+         " : (tensor<4xf32>, tensor<1xf32>) -> tensor<4x" + codes +
+         "> return %0 : tensor<4x" + codes + "> }")
+            .str();
+    double offset = codes == "ui8" ? 128 : 0;
+    EXPECT_EQ(run(text, {f32({4}, {0.5f, 1.5f, -500, 300})}),
+              Values({offset, offset + 2, offset - 127, offset + 127}));
+  }
+}
+
+TEST_F(InterpreterTest, DynamicQuantizationRoundTripsWithinHalfAStep) {
+  HostTensor x = randomTensor(
+      RankedTensorType::get({3, 16}, Float32Type::get(&context)), 7);
+  Values back = run(R"(
+    func.func @main(%x: tensor<3x16xf32>) -> tensor<3x16xf32> {
+      %c, %s = nn.dynamic_quantize %x to ui8 : (tensor<3x16xf32>) -> (tensor<3x16xui8>, tensor<3x1xf32>)
+      %z = nn.constant dense<128> : tensor<ui8>
+      %0 = nn.dequantize %c, %s zero %z : (tensor<3x16xui8>, tensor<3x1xf32>, tensor<ui8>) -> tensor<3x16xf32>
+      return %0 : tensor<3x16xf32>
+    })",
+                    {x});
+  Values original = x.read<double>();
+  ASSERT_EQ(back.size(), original.size());
+  for (size_t i = 0; i < back.size(); ++i)
+    EXPECT_NEAR(back[i], original[i], 0.5 / 127 + 1e-6);
+}
+
+TEST_F(InterpreterTest, FusedGroupMeansItsBody) {
+  SmallVector<std::string> seen;
+  auto module = parseSourceString<ModuleOp>(R"(
+    func.func @main(%x: tensor<2xf32>, %y: tensor<2xf32>) -> tensor<2xf32> {
+      %0 = nn.fused "add+relu" (%x, %y) : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32> {
+      ^bb0(%a: tensor<2xf32>, %b: tensor<2xf32>):
+        %1 = nn.binary add %a, %b : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32> loc("sum")
+        %2 = nn.unary relu %1 : (tensor<2xf32>) -> tensor<2xf32>
+        nn.yield %2 : tensor<2xf32>
+      }
+      return %0 : tensor<2xf32>
+    })",
+                                            &context);
+  ASSERT_TRUE(module);
+  auto results = Interpreter(*module, weights)
+                     .run({f32({2}, {1, -3}), f32({2}, {1, 1})},
+                          [&](Value value, const HostTensor &tensor) {
+                            if (nn::getValueName(value) == "sum")
+                              seen.push_back(std::to_string(
+                                  int(tensor.read<double>()[1])));
+                          });
+  ASSERT_TRUE(bool(results));
+  EXPECT_EQ(results->front().read<double>(), Values({2, 0}));
+  EXPECT_EQ(seen, SmallVector<std::string>({"-2"}));
+}
+
+TEST_F(InterpreterTest, NarrowFloatsRoundToNearestEven) {
+  EXPECT_EQ(run(R"(
+    func.func @main(%x: tensor<2xf32>) -> tensor<2xbf16> {
+      %0 = nn.cast %x to bf16 : (tensor<2xf32>) -> tensor<2xbf16>
+      return %0 : tensor<2xbf16>
+    })",
+                {f32({2}, {1.00390625f, -3.0f})}),
+            Values({1.0, -3.0}));
+}
+
+} // namespace
