@@ -76,7 +76,7 @@ void storeChannels(KernelBuilder &kb, const Epilogue &epilogue, Value vec,
                    int64_t channels) {
   vec = kb.slice(vec, 0, count);
   if (epilogue)
-    vec = epilogue(kb, vec, row, col, kb.idx(count));
+    vec = epilogue(kb, vec, {row, col, /*count=*/Value(), /*batch=*/kb.idx(0)});
   kb.store(vec, out, kb.add(kb.mul(row, channels), col));
 }
 

@@ -8,20 +8,18 @@
 #ifndef PARE_BACKENDS_CPU_KERNELS_CONVCOMMON_H
 #define PARE_BACKENDS_CPU_KERNELS_CONVCOMMON_H
 
-#include "backends/cpu/kernels/KernelBuilder.h"
+#include "backends/cpu/kernels/Gemm.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include <functional>
 
 namespace pare::cpu {
 
-/// What happens to a result before it is stored. `vec` is a vector of f32,
-/// `row` the flattened output pixel (n * OH + oy) * OW + ox, `col` the channel
-/// of the first lane, `count` the number of lanes that are stored, which is the
-/// whole vector: its width varies at the channel tail. The returned vector has
-/// as many lanes, of any element type; that type is what the output holds.
-using Epilogue = std::function<mlir::Value(KernelBuilder &kb, mlir::Value vec,
-                                           mlir::Value row, mlir::Value col,
-                                           mlir::Value count)>;
+/// What happens to results before they are stored: the same function serves
+/// convolutions and matrix products. `vec` is a vector of f32 whose width
+/// varies at the channel tail, `at.row` the flattened output pixel (n * OH +
+/// oy) * OW + ox, `at.col` the channel of its first lane; all lanes are valid
+/// (`at.count` is null) and `at.batch` is 0. The returned vector has as many
+/// lanes, of any element type; that type is what the output holds.
+using Epilogue = GemmSpec::EpilogueFn;
 
 mlir::Value compare(KernelBuilder &kb, mlir::arith::CmpIPredicate predicate,
                     mlir::Value a, mlir::Value b);

@@ -138,25 +138,24 @@ inline void expectNear(llvm::ArrayRef<float> got, llvm::ArrayRef<double> want,
 }
 
 /// out = max(x + bias[channel] + residual[pixel][channel], 0): an epilogue that
-/// goes wrong where `row`, `col` or `count` are.
+/// goes wrong where row, column or width are.
 struct TestEpilogue {
   unsigned biasPtr, residualPtr;
   int64_t channels;
 
   cpu::Epilogue emit() const {
-    return
-        [self = *this](cpu::KernelBuilder &kb, mlir::Value vec, mlir::Value row,
-                       mlir::Value col, mlir::Value count) -> mlir::Value {
-          auto type = mlir::cast<mlir::VectorType>(vec.getType());
-          EXPECT_EQ(cpu::KernelBuilder::constant(count), type.getNumElements());
-          mlir::Value bias = kb.loadVec(type, kb.ptr(self.biasPtr), col);
-          mlir::Value residual =
-              kb.loadVec(type, kb.ptr(self.residualPtr),
-                         kb.add(kb.mul(row, self.channels), col));
-          vec = mlir::arith::AddFOp::create(kb, vec, bias);
-          vec = mlir::arith::AddFOp::create(kb, vec, residual);
-          return mlir::arith::MaximumFOp::create(kb, vec, kb.zero(type));
-        };
+    return [self = *this](cpu::KernelBuilder &kb, mlir::Value vec,
+                          const cpu::GemmAt &at) -> mlir::Value {
+      EXPECT_FALSE(at.count);
+      auto type = mlir::cast<mlir::VectorType>(vec.getType());
+      mlir::Value bias = kb.loadVec(type, kb.ptr(self.biasPtr), at.col);
+      mlir::Value residual =
+          kb.loadVec(type, kb.ptr(self.residualPtr),
+                     kb.add(kb.mul(at.row, self.channels), at.col));
+      vec = mlir::arith::AddFOp::create(kb, vec, bias);
+      vec = mlir::arith::AddFOp::create(kb, vec, residual);
+      return mlir::arith::MaximumFOp::create(kb, vec, kb.zero(type));
+    };
   }
 
   void apply(std::vector<double> &out, llvm::ArrayRef<float> bias,

@@ -1,0 +1,296 @@
+//===- ConvIndirect.cpp - Matrix products of gathered rows ----------------===//
+#include "backends/cpu/kernels/ConvIndirect.h"
+
+using namespace mlir;
+using arith::CmpIPredicate;
+
+namespace pare::cpu {
+
+static int64_t elementBytes(const IndirectShape &shape, const Isa &isa) {
+  if (!shape.int8)
+    return 4;
+  return isa.codeStorage() == CodeStorage::S16 ? 2 : 1;
+}
+
+IndirectTiling::IndirectTiling(const IndirectShape &shape, const Isa &isa,
+                               std::optional<int64_t> rows) {
+  MicroKernel micro(isa, shape.int8 ? MicroKernel::S8 : MicroKernel::F32);
+  tile = micro.tiles().front();
+  for (MicroTile smaller : micro.tiles())
+    if (rows && smaller.rows >= *rows)
+      tile = smaller;
+  columnBlocks =
+      shape.groups * llvm::divideCeil(shape.groupOutputs(), tile.cols);
+
+  // A task is about this many multiply-adds: long against its start, short
+  // against the whole.
+  constexpr int64_t macsPerTask = 1 << 21;
+  // Rows that share a pass over weights which no cache close by holds.
+  constexpr int64_t fewBlocks = 8, manyBlocks = 64;
+  int64_t k = shape.taps * shape.runSteps() * shape.kGroup();
+  int64_t blockMacs = tile.rows * k * tile.cols;
+  int64_t rowBlocks = std::clamp<int64_t>(
+      macsPerTask / (blockMacs * columnBlocks), fewBlocks, manyBlocks);
+  if (rows) {
+    int64_t all = llvm::divideCeil(std::max<int64_t>(*rows, 1), tile.rows);
+    rowBlocks = llvm::divideCeil(all, llvm::divideCeil(all, rowBlocks));
+  }
+  rowsPerTask = rowBlocks * tile.rows;
+  blocksPerTask = std::clamp<int64_t>(macsPerTask / (blockMacs * rowBlocks), 1,
+                                      columnBlocks);
+  columnTasks = llvm::divideCeil(columnBlocks, blocksPerTask);
+  blocksPerTask = llvm::divideCeil(columnBlocks, columnTasks);
+  columnTasks = llvm::divideCeil(columnBlocks, blocksPerTask);
+
+  int64_t weightBytes = blocksPerTask * tile.cols * k * (shape.int8 ? 1 : 4);
+  constexpr int64_t nearCache = 192 << 10;
+  rowsOutermost = weightBytes <= nearCache;
+
+  int64_t bytes = 0, elem = elementBytes(shape, isa);
+  auto place = [&](int64_t size) {
+    return std::exchange(bytes, bytes + int64_t(llvm::alignTo(size, 64)));
+  };
+  zeros = place(shape.slotLength() * elem);
+  sums = place(int64_t(tile.rows) * tile.cols * 4);
+  table = place(rowsPerTask * shape.taps * 8);
+  slots = place(shape.copies()
+                    ? rowsPerTask * shape.taps * shape.slotLength() * elem
+                    : 0);
+  scratchBytes = bytes;
+}
+
+IndirectProduct::IndirectProduct(KernelBuilder &kb, const IndirectShape &shape,
+                                 const IndirectTiling &tiling)
+    : kb(kb), shape(shape), tiling(tiling),
+      micro(kb.isa(), shape.int8 ? MicroKernel::S8 : MicroKernel::F32),
+      elem(micro.rowElement(kb)) {}
+
+Value IndirectProduct::at(int64_t byteOffset) {
+  return kb.gep(kb.getI8Type(), kb.scratch(), kb.idx(byteOffset));
+}
+
+/// The code of zero, or zero.
+Value IndirectProduct::padding() {
+  bool biased = shape.int8 && kb.isa().codeStorage() == CodeStorage::U8Plus128;
+  if (biased)
+    return arith::ConstantOp::create(kb, kb.getI8IntegerAttr(int8_t(-128)));
+  return kb.zero(elem);
+}
+
+//===----------------------------------------------------------------------===//
+// The table of pointers
+//===----------------------------------------------------------------------===//
+
+/// Rows of a tile are neighbours: [row block][tap][row in block].
+Value IndirectProduct::tableIndex(Value slot, Value tap) {
+  Value block = kb.divFloor(slot, tiling.tile.rows);
+  Value line = kb.add(kb.mul(block, shape.taps), tap);
+  return kb.add(kb.mul(line, tiling.tile.rows), kb.rem(slot, tiling.tile.rows));
+}
+
+void IndirectProduct::fillZeros() {
+  Value block = at(tiling.zeros), zeros = kb.splat(padding(), 16);
+  kb.loop(kb.idx(0), kb.idx(shape.slotLength()), 16,
+          [&](Value i) { kb.store(zeros, block, i); });
+}
+
+void IndirectProduct::setRun(Value slot, Value tap, Value line,
+                             Value lineInside, Value ix, Value width) {
+  Value table = at(tiling.table), index = tableIndex(slot, tap);
+  Value pixel = kb.add(kb.mul(line, width), ix);
+  Value there = kb.gep(elem, in, kb.mul(pixel, shape.channels));
+  auto both = [&](Value a, Value b) {
+    return kb.createOrFold<arith::AndIOp>(a, b);
+  };
+  if (!shape.copies()) {
+    Value inside = both(lineInside, compare(kb, CmpIPredicate::ult, ix, width));
+    kb.store(select(kb, inside, there, at(tiling.zeros)), table, index);
+    return;
+  }
+
+  Value end = kb.add(ix, shape.runPixels);
+  Value whole =
+      both(lineInside, compare(kb, CmpIPredicate::sge, ix, kb.idx(0)));
+  whole = both(whole, compare(kb, CmpIPredicate::sle, end, width));
+  if (shape.overread() > 0) {
+    Value behind = kb.sub(pixels, kb.add(pixel, shape.runPixels));
+    int64_t needed = llvm::divideCeil(shape.overread(), shape.channels);
+    whole =
+        both(whole, compare(kb, CmpIPredicate::sge, behind, kb.idx(needed)));
+  }
+  kb.ifThen(
+      whole, [&] { kb.store(there, table, index); },
+      [&] {
+        kb.ifThen(
+            lineInside,
+            [&] {
+              Value number = kb.add(kb.mul(slot, shape.taps), tap);
+              Value copy = kb.gep(elem, at(tiling.slots),
+                                  kb.mul(number, shape.slotLength()));
+              copyRun(copy, there, ix, width);
+              kb.store(copy, table, index);
+            },
+            [&] { kb.store(at(tiling.zeros), table, index); });
+      });
+}
+
+/// Copies the run of a line at `from`, column `ix`, with padding where it is
+/// outside.
+void IndirectProduct::copyRun(Value to, Value from, Value ix, Value width) {
+  kb.loop(kb.idx(0), kb.idx(shape.runPixels), 1, [&](Value p) {
+    Value inside = compare(kb, CmpIPredicate::ult, kb.add(ix, p), width);
+    Value offset = kb.mul(p, shape.channels);
+    auto forEachValue = [&](llvm::function_ref<Value(Value)> value) {
+      kb.loop(kb.idx(0), kb.idx(shape.channels), 1, [&](Value c) {
+        Value i = kb.add(offset, c);
+        kb.store(value(i), to, i);
+      });
+    };
+    kb.ifThen(
+        inside,
+        [&] { forEachValue([&](Value i) { return kb.load(elem, from, i); }); },
+        [&] { forEachValue([&](Value i) { return padding(); }); });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+void IndirectProduct::emit(Value first, Value last, Value columnTask) {
+  firstRow = first;
+  fillZeros();
+  Value rows = kb.maxIdx(kb.sub(last, first), kb.idx(0));
+  Value rowBlocks = kb.divCeil(rows, tiling.tile.rows);
+  Value lastRow = kb.sub(last, kb.idx(1));
+  // Rows that complete the last tile repeat the last row and are not stored.
+  kb.loop(kb.idx(0), kb.mul(rowBlocks, tiling.tile.rows), 1, [&](Value slot) {
+    gather(kb.minIdx(kb.add(first, slot), lastRow), slot);
+  });
+
+  auto [begin, end] = taskRange(kb, columnTask, tiling.blocksPerTask,
+                                kb.idx(tiling.columnBlocks));
+  if (tiling.columnTasks == 1) {
+    begin = kb.idx(0);
+    end = kb.idx(tiling.columnBlocks);
+  }
+  auto block = [&](Value rowBlock, Value columnBlock) {
+    Value left = kb.sub(rows, kb.mul(rowBlock, tiling.tile.rows));
+    emitBlock(rowBlock, left, columnBlock);
+  };
+  auto forRows = [&](llvm::function_ref<void(Value)> body) {
+    kb.loop(kb.idx(0), rowBlocks, 1, body);
+  };
+  auto forColumns = [&, begin = begin,
+                     end = end](llvm::function_ref<void(Value)> body) {
+    kb.loop(begin, end, 1, body);
+  };
+  if (tiling.rowsOutermost)
+    forRows([&](Value r) { forColumns([&](Value c) { block(r, c); }); });
+  else
+    forColumns([&](Value c) { forRows([&](Value r) { block(r, c); }); });
+}
+
+void IndirectProduct::emitBlock(Value rowBlock, Value rowsLeft, Value block) {
+  int64_t width = tiling.tile.cols, outputs = shape.groupOutputs();
+  int64_t perGroup = llvm::divideCeil(outputs, width);
+  int64_t rest = outputs - (perGroup - 1) * width;
+  Value group = shape.groups == 1 ? kb.idx(0) : kb.divFloor(block, perGroup);
+  Value within = shape.groups == 1 ? block : kb.rem(block, perGroup);
+  Value column = kb.mul(within, width);
+  if (rest == width || perGroup == 1)
+    return emitTile(rowBlock, rowsLeft, group, column, rest);
+  kb.ifThen(
+      kb.less(within, kb.idx(perGroup - 1)),
+      [&] { emitTile(rowBlock, rowsLeft, group, column, width); },
+      [&] { emitTile(rowBlock, rowsLeft, group, column, rest); });
+}
+
+void IndirectProduct::emitTile(Value rowBlock, Value rowsLeft, Value group,
+                               Value column, int64_t columns) {
+  unsigned lanes = micro.lanes();
+  unsigned vectors = llvm::divideCeil(columns, lanes);
+  MicroTile tile{tiling.tile.rows, vectors * lanes};
+  Value steps = kb.idx(shape.runSteps());
+  Value packed = kb.gep(micro.groupElement(kb), weights,
+                        kb.mul(group, shape.groupWeights()));
+  SmallVector<Value> groupPtrs;
+  for (unsigned v = 0; v < vectors; ++v)
+    groupPtrs.push_back(micro.groupPtr(kb, packed,
+                                       kb.idx(shape.taps * shape.runSteps()),
+                                       kb.add(kb.divFloor(column, lanes), v)));
+
+  auto bias = [&](unsigned v) -> Value {
+    Value at = kb.add(kb.mul(group, shape.panels() * kPanel), column);
+    return kb.loadVec(kb.vecType(lanes, kb.getI32Type()), compensation,
+                      kb.add(at, v * lanes));
+  };
+  SmallVector<Value> acc;
+  if (micro.needsCompensation())
+    acc = micro.start(kb, tile, bias);
+  else
+    acc = micro.start(kb, tile);
+
+  Type pointer = in.getType();
+  Value table = at(tiling.table);
+  auto addTap = [&](Value tap, ValueRange sums) {
+    Value index = kb.mul(kb.add(kb.mul(rowBlock, shape.taps), tap), tile.rows);
+    SmallVector<Value> rowPtrs, taps;
+    for (unsigned r = 0; r < tile.rows; ++r) {
+      Value row = kb.load(pointer, table, kb.add(index, r));
+      rowPtrs.push_back(
+          kb.gep(elem, row, kb.mul(group, shape.channels / shape.groups)));
+    }
+    Value skip = kb.mul(tap, shape.runSteps() * kPanel * shape.kGroup());
+    for (Value p : groupPtrs)
+      taps.push_back(kb.gep(micro.groupElement(kb), p, skip));
+    return micro.accumulate(kb, tile, sums, steps, {rowPtrs, taps, {}, {}});
+  };
+  if (shape.taps == 1 && !tapCount)
+    acc = addTap(kb.idx(0), acc);
+  else
+    acc = kb.loop(kb.idx(0), tapCount ? tapCount : kb.idx(shape.taps), 1, acc,
+                  addTap);
+
+  // The sums go through memory, so that there is one copy of the epilogue.
+  Value sums = at(tiling.sums);
+  for (auto [i, result] : llvm::enumerate(micro.finish(kb, tile, acc))) {
+    unsigned r = i / vectors, v = i % vectors;
+    unsigned valid = std::min<int64_t>(lanes, columns - v * lanes);
+    kb.store(kb.slice(result, 0, valid), sums,
+             kb.idx(r * tile.cols + v * lanes));
+  }
+  kb.loop(kb.idx(0), kb.minIdx(rowsLeft, kb.idx(tile.rows)), 1, [&](Value r) {
+    Value row = kb.add(firstRow, kb.add(kb.mul(rowBlock, tile.rows), r));
+    storeRow(row, kb.mul(r, tile.cols), group, column, columns);
+  });
+}
+
+/// Stores one row's sums from element `offset` of the tile on.
+void IndirectProduct::storeRow(Value row, Value offset, Value group,
+                               Value column, int64_t columns) {
+  Value sums = at(tiling.sums);
+  Value channel = kb.add(kb.mul(group, shape.groupOutputs()), column);
+  auto store = [&](Value pixel) {
+    unsigned lanes = kb.isa().f32Lanes;
+    for (int64_t c = 0; c < columns; c += lanes) {
+      unsigned width = std::min<int64_t>(lanes, columns - c);
+      Value at = kb.add(offset, c), col = kb.add(channel, c), vec;
+      if (shape.int8) {
+        Value sum = kb.loadVec(kb.vecType(width, kb.getI32Type()), sums, at);
+        Value scale = kb.loadVec(kb.vecF32(width), scales, col);
+        vec = arith::SIToFPOp::create(kb, kb.vecF32(width), sum);
+        vec = arith::MulFOp::create(kb, vec, scale);
+      } else {
+        vec = kb.loadVec(kb.vecF32(width), sums, at);
+      }
+      storeChannels(kb, epilogue, vec, width, out, pixel, col, shape.outputs);
+    }
+  };
+  if (!outputRow)
+    return store(row);
+  auto [pixel, exists] = outputRow(row);
+  kb.ifThen(exists, [&, pixel = pixel] { store(pixel); });
+}
+
+} // namespace pare::cpu
