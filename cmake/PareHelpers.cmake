@@ -43,10 +43,11 @@ file(WRITE "${PROJECT_BINARY_DIR}/CMakeFiles/pare_pch.dir/cmake_pch.hxx.pch.sum"
   "${pare_pch_hash} LLVM ${LLVM_PACKAGE_VERSION}\n")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/Pch.h")
 
-# pare_tool(NAME SOURCES … LINK …): an executable with LLVM in it.
+# pare_tool(NAME SOURCES … LINK …): an executable with LLVM in it, in bin/.
 function(pare_tool name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
   target_link_libraries(${name} PRIVATE pare_flags ${ARG_LINK} pare_llvm)
   target_precompile_headers(${name} REUSE_FROM pare_pch)
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
