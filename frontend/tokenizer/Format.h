@@ -38,7 +38,7 @@ typedef struct {
   uint32_t magic, version;
   uint32_t model; /* PareTokenizerModel */
   uint32_t num_sections;
-  uint64_t bytes; /* of the whole table */
+  uint64_t bytes;      /* of the whole table */
 } PareTokenizerHeader; /* followed by num_sections PareTokenizerSection */
 
 typedef struct {
@@ -70,17 +70,19 @@ typedef enum {
   PARE_NORM_CLEAN_TEXT = 1, /* drop PARE_CHAR_DROPPED, spaces become U+0020 */
   PARE_NORM_SPACE_CJK = 2,  /* a space on each side of PARE_CHAR_CJK */
   PARE_NORM_NFD = 3,
-  PARE_NORM_NFC = 4,
+  PARE_NORM_COMPOSE = 4,          /* after NFD: NFC */
   PARE_NORM_STRIP_NONSPACING = 5, /* drop PARE_CHAR_NONSPACING */
   PARE_NORM_STRIP_COMBINING = 6,  /* drop PARE_CHAR_COMBINING */
   PARE_NORM_LOWERCASE = 7,
 } PareTokenizerNormalizer;
 
 /* Pre-tokenizer: bits, every one a rule that ends words. None: one word. */
-#define PARE_PRE_REMOVE_SPACE (1u << 0)  /* white space separates and goes */
-#define PARE_PRE_ISOLATE_PUNCT (1u << 1) /* punctuation: a word per character */
-#define PARE_PRE_REMOVE_PUNCT (1u << 2)  /* punctuation separates and goes */
-#define PARE_PRE_SPLIT_WORD (1u << 3)    /* \w beside \W ends a word */
+#define PARE_PRE_REMOVE_SPACE (1u << 0) /* white space separates and goes */
+#define PARE_PRE_ISOLATE_PUNCT                                                 \
+  (1u << 1)                             /* punctuation: a word per character   \
+                                         */
+#define PARE_PRE_REMOVE_PUNCT (1u << 2) /* punctuation separates and goes */
+#define PARE_PRE_SPLIT_WORD (1u << 3)   /* \w beside \W ends a word */
 
 /* Classes of a code point, as the `tokenizers` library sees them. */
 #define PARE_CHAR_SPACE (1u << 0)      /* White_Space */
@@ -97,8 +99,8 @@ typedef enum {
 } PareTokenizerDecoder;
 
 typedef struct {
-  uint32_t vocab_size;     /* largest id + 1; embedding rows must reach it */
-  int32_t unk_id;          /* the id of a word that the vocabulary cannot spell */
+  uint32_t vocab_size; /* largest id + 1; embedding rows must reach it */
+  int32_t unk_id;      /* the id of a word that the vocabulary cannot spell */
   uint32_t max_word_chars; /* a longer word is unknown */
   uint32_t pre_tokenizer;  /* PARE_PRE_* bits */
   uint32_t decoder;        /* PareTokenizerDecoder */
@@ -141,11 +143,12 @@ typedef struct {
   uint32_t reserved;
 } PareTokenizerTrie;
 
-typedef struct {                           /* 64 nodes, one bit each */
-  uint64_t first;                          /* starts a group of siblings */
-  uint64_t inner;                          /* has children */
-  uint64_t final;                          /* ends a key */
-  uint32_t groups_before, inner_before, final_before; /* set bits in earlier blocks */
+typedef struct {  /* 64 nodes, one bit each */
+  uint64_t first; /* starts a group of siblings */
+  uint64_t inner; /* has children */
+  uint64_t final; /* ends a key */
+  uint32_t groups_before, inner_before,
+      final_before; /* set bits in earlier blocks */
   uint32_t reserved;
 } PareTokenizerTrieBlock;
 

@@ -60,9 +60,10 @@ def combining_classes(nfd):
             by_class.setdefault(k, []).append(c)
     # One representative per class that the library knows as a non-starter.
     low, high = chr(0x0334), chr(0x0345)  # classes 1 and 240
-    moves = lambda a, b: nfd(a + b) == b + a
+    moves = lambda a, b: a != b and nfd(a + b) == b + a
     known = lambda s: moves(high, s) or moves(s, low)
-    reps = {k: next(chr(c) for c in v if known(chr(c))) for k, v in by_class.items()}
+    firsts = {k: next((chr(c) for c in v if known(chr(c))), None) for k, v in by_class.items()}
+    reps = {k: s for k, s in firsts.items() if s}
     result = [0] * 0x110000
     for c in CODE_POINTS:
         s = chr(c)
@@ -162,10 +163,10 @@ def main():
     lower = normalizers.Lowercase().normalize_str
     emit("caseRuns", "PareTokenizerCaseRun",
          [f"{{{a:#x}, {b:#x}, {d}, {s}, {e:#x}}}" for a, b, d, s, e in case_runs(lower)], 3)
-    emit("decompositions", "uint32_t",
+    emit("decompositionTriples", "uint32_t",
          [f"{c:#x}, {a:#x}, {b:#x}" for c, (a, b) in sorted(pairs.items())], 3)
     composed = sorted((a, b, c) for c, (a, b) in pairs.items() if b and nfc(chr(c)) == chr(c))
-    emit("compositions", "uint32_t", [f"{a:#x}, {b:#x}, {c:#x}" for a, b, c in composed], 3)
+    emit("compositionTriples", "uint32_t", [f"{a:#x}, {b:#x}, {c:#x}" for a, b, c in composed], 3)
 
 
 if __name__ == "__main__":

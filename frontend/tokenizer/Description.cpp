@@ -1,0 +1,85 @@
+//===- Description.cpp - Checks shared by all readers ---------------------===//
+#include "frontend/tokenizer/Description.h"
+
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/Twine.h"
+
+#include <algorithm>
+
+using namespace llvm;
+
+namespace pare::tokenizer {
+
+Error tokenizerError(StringRef path, const Twine &message) {
+  return createStringError(inconvertibleErrorCode(), path + ": " + message);
+}
+
+std::vector<uint32_t> bertNormalizer(bool cleanText, bool spaceCjk,
+                                     bool stripAccents, bool lowercase) {
+  std::vector<uint32_t> ops;
+  if (cleanText)
+    ops.push_back(PARE_NORM_CLEAN_TEXT);
+  if (spaceCjk)
+    ops.push_back(PARE_NORM_SPACE_CJK);
+  if (stripAccents)
+    ops.insert(ops.end(), {PARE_NORM_NFD, PARE_NORM_STRIP_NONSPACING});
+  if (lowercase)
+    ops.push_back(PARE_NORM_LOWERCASE);
+  return ops;
+}
+
+Error finishVocabulary(Description &d, StringRef unk, StringRef path) {
+  std::sort(d.vocab.begin(), d.vocab.end(),
+            [](const Token &a, const Token &b) { return a.id < b.id; });
+  StringMap<int32_t> ids;
+  for (size_t i = 0; i < d.vocab.size(); ++i) {
+    const Token &token = d.vocab[i];
+    if (i > 0 && d.vocab[i - 1].id == token.id)
+      return tokenizerError(
+          path, "model.vocab: tokens '" + d.vocab[i - 1].text + "' and '" +
+                    token.text + "' share id " + Twine(token.id));
+    if (!ids.try_emplace(token.text, token.id).second)
+      return tokenizerError(path, "model.vocab: token '" + token.text +
+                                      "' occurs twice");
+  }
+
+  // The library numbers tokens that the model lacks from the vocabulary's
+  // size on, whatever the file says; only where both agree are ids certain.
+  uint64_t next = d.vocab.size();
+  DenseSet<int32_t> addedIds;
+  StringMap<int32_t> addedTexts;
+  for (const AddedToken &token : d.added) {
+    if (token.text.empty())
+      return tokenizerError(path, "added_tokens: the token with id " +
+                                      Twine(token.id) + " has no text");
+    auto known = ids.find(token.text);
+    uint64_t expected = known != ids.end() ? known->second : next++;
+    if (uint64_t(token.id) != expected)
+      return tokenizerError(
+          path, "added_tokens: '" + token.text + "' has id " + Twine(token.id) +
+                    ", but the vocabulary gives it " + Twine(expected));
+    if (!addedIds.insert(token.id).second ||
+        !addedTexts.try_emplace(token.text, 0).second)
+      return tokenizerError(path, "added_tokens: '" + token.text + "' (id " +
+                                      Twine(token.id) + ") occurs twice");
+  }
+
+  int64_t largest = d.vocab.empty() ? -1 : d.vocab.back().id;
+  for (const AddedToken &token : d.added)
+    largest = std::max<int64_t>(largest, token.id);
+  if (largest + 1 > 2 * int64_t(d.vocab.size() + d.added.size()))
+    return tokenizerError(
+        path, "model.vocab: ids are not dense: " + Twine(d.vocab.size()) +
+                  " tokens, largest id " + Twine(largest));
+  d.config.vocab_size = uint32_t(largest + 1);
+
+  auto found = ids.find(unk);
+  if (found == ids.end())
+    return tokenizerError(path, "model.unk_token: '" + unk +
+                                    "' is not in the vocabulary");
+  d.config.unk_id = found->second;
+  return Error::success();
+}
+
+} // namespace pare::tokenizer
