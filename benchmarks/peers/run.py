@@ -86,12 +86,25 @@ def pare_artifact(model, case, precision):
     return artifact.compile(model.source, out, *quantized, *artifact.shape_flags(model.shapes(case)))
 
 
+def pare_runner(out, threads):
+    """A function that measures one round of `artifact bench`."""
+    last = artifact.bench(out, threads, "--runs", 5)["p50_ms"]
+
+    def round_ms(seconds):
+        nonlocal last
+        runs = max(5, round(1e3 * seconds / last))
+        last = artifact.bench(out, threads, "--runs", runs)["p50_ms"]
+        return last
+
+    return round_ms
+
+
 def contenders(model, case, precision, threads):
     """Functions that measure one round, by the contender's name."""
     feeds, found = model.feeds(*case), {}
     out = pare_artifact(model, case, precision)
     if out:
-        found["pare"] = lambda seconds: artifact.bench(out, threads, "--seconds", seconds)["p50_ms"]
+        found["pare"] = pare_runner(out, threads)
     makers = {"openvino": openvino_runner, "onnxruntime": onnxruntime_runner}
     if precision == "bf16":
         del makers["onnxruntime"]

@@ -63,8 +63,9 @@ def embed(artifact, texts, *flags):
         capture_output=True, text=True, timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return np.array([r["embedding"] if isinstance(r, dict) else r for r in rows], np.float32)
+    rows = [json.loads(line) for line in done.stdout.split("\n") if line]
+    assert [row["text"] for row in rows] == list(texts)
+    return np.array([row["embedding"] for row in rows], np.float32)
 
 
 def scaled_error(got, want):

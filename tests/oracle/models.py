@@ -28,6 +28,7 @@ class Model:
     source: Path
     feeds: Callable[..., dict[str, np.ndarray]]
     cases: tuple[tuple[int, ...], ...]
+    dynamic: tuple[str, ...] = ()  # flags that bound what stays dynamic
 
     def onnx(self):
         """Path of the model as ONNX."""
@@ -143,12 +144,14 @@ RECOGNIZER = Model(
         corpus.render_line(text, i, width=width) for i, text in enumerate(corpus.text_lines(batch))
     ])},
     ((1, 320), (6, 320), (2, 480)),
+    ("--shape=x=batch:1..8x3x48xwidth:32..640",),
 )
 DETECTOR = Model(
     "detector",
     _OCR / "ch_PP-OCRv4_det_infer.onnx",
     lambda batch, height, width: {"x": picture(batch, height, width)},
     ((1, 640, 640), (2, 320, 480)),
+    ("--shape=x=batch:1..4x3xheight:32..640xwidth:32..640",),
 )
 CLASSIFIER = Model(
     "classifier",
@@ -157,6 +160,7 @@ CLASSIFIER = Model(
         corpus.render_line(text, i, width=192) for i, text in enumerate(corpus.text_lines(batch))
     ])},
     ((1,), (6,)),
+    ("--shape=x=batch:1..8x3x48x192",),
 )
 MAGIKA = Model(
     "magika",

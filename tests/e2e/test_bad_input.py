@@ -1,0 +1,169 @@
+"""Bad input gives one line, exit code 1 and nothing written; never a crash or a hang."""
+
+import os
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+import bad_models
+from oracle import artifact
+from oracle.models import MINILM
+
+
+def check_refused(done, *expected):
+    assert done.returncode == 1, f"exit {done.returncode}: {done.stderr}"
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert len(done.stderr) < 2000
+    for word in expected:
+        assert word in done.stderr
+    assert not done.stdout
+
+
+def compile_to(folder, source, *flags):
+    """Compiles into a fresh folder; the process and what it left there."""
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    done = artifact.call(
+        artifact.PARE, "compile", source, "-o", out / "model", "--quiet", *flags, check=False, timeout=60
+    )
+    return done, list(out.iterdir())
+
+
+@pytest.mark.parametrize("name", bad_models.CASES)
+def test_bad_model(name, tmp_path):
+    make, expected, flags = bad_models.CASES[name]
+    (tmp_path / "in").mkdir()
+    done, left = compile_to(tmp_path, make(tmp_path / "in"), *flags)
+    check_refused(done, *expected)
+    assert not left
+
+
+def test_the_good_ones_compile(tmp_path):
+    """What the bad models are made from is not itself refused."""
+    for make in (lambda f: bad_models.save(f, bad_models.small()), bad_models.bert):
+        folder = tmp_path / str(id(make))
+        folder.mkdir()
+        done, left = compile_to(folder, make(folder))
+        assert done.returncode == 0 and len(left) == 1, done.stderr
+
+
+def damaged(data, count, seed):
+    """`data` cut, and with bytes replaced, in `count` places each."""
+    random = np.random.default_rng(seed)
+    for at in random.integers(0, len(data), count):
+        yield f"cut at {at}", data[:at]
+    for at in random.integers(0, min(len(data), 4000), count):
+        value = int(random.choice([0, 1, 0x7F, 0x80, 0xFF, random.integers(256)]))
+        yield f"byte {at} = {value}", data[:at] + bytes([value]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("kind", ("onnx", "safetensors"))
+def test_damage_anywhere(kind, tmp_path):
+    """Accepted or refused in one line, whatever byte is wrong."""
+    if kind == "onnx":
+        source = victim = bad_models.save(tmp_path, bad_models.small())
+    else:
+        source = bad_models.bert(tmp_path)
+        victim = source / "model.safetensors"
+    for what, data in damaged(victim.read_bytes(), 60, 11):
+        victim.write_bytes(data)
+        done, left = compile_to(tmp_path, source)
+        assert done.returncode in (0, 1), f"{what}: exit {done.returncode}: {done.stderr[-500:]}"
+        if done.returncode:
+            assert len(done.stderr.splitlines()) == 1, f"{what}: {done.stderr}"
+            assert not left, what
+        for file in left:
+            file.unlink()
+
+
+def test_nan_weights_are_counted(tmp_path):
+    tensors = bad_models.bert_tensors()
+    tensors[bad_models.QUERY][0, :3] = np.nan, np.inf, np.nan
+    out = tmp_path / "model"
+    done = artifact.call(artifact.PARE, "compile", bad_models.bert(tmp_path, tensors=tensors), "-o", out)
+    warning = [line for line in done.stderr.splitlines() if bad_models.QUERY in line and "warning" in line]
+    assert warning and re.search(r"\b3\b", warning[0]), done.stderr
+
+
+def test_unwritable_output(tmp_path):
+    source = bad_models.save(tmp_path, bad_models.small())
+    for out in (tmp_path / "absent" / "model", tmp_path):
+        done = artifact.call(artifact.PARE, "compile", source, "-o", out, "--quiet", check=False)
+        check_refused(done, str(out))
+
+
+def test_full_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("cannot mount a small disk here")
+    try:
+        source = bad_models.save(tmp_path, bad_models.small())
+        done = artifact.call(artifact.PARE, "compile", source, "-o", disk / "model", "--quiet", check=False)
+        check_refused(done, "space")
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    return artifact.compile(bad_models.save(folder, bad_models.small()), folder / "small")
+
+
+RUNS = {
+    "wrong_name": ("z={good}", ["z", "x"]),
+    "wrong_shape": ("x={shape}", ["x", "2x4"]),
+    "wrong_dtype": ("x={dtype}", ["x", "f32"]),
+    "no_such_file": ("x=absent.npy", ["absent.npy"]),
+    "not_npy": ("x={text}", ["text.npy"]),
+    "cut_npy": ("x={cut}", ["cut.npy"]),
+    "huge_header": ("x={huge}", ["huge.npy"]),
+    "no_equals": ("{good}", []),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_bad_run(name, small, tmp_path):
+    files = {key: tmp_path / f"{key}.npy" for key in ("good", "shape", "dtype", "text", "cut", "huge")}
+    np.save(files["good"], np.ones((2, 4), np.float32))
+    np.save(files["shape"], np.ones((4, 2), np.float32))
+    np.save(files["dtype"], np.ones((2, 4), np.float64))
+    good = files["good"].read_bytes()
+    files["text"].write_text("1, 2, 3, 4\n")
+    files["cut"].write_bytes(good[:-5])
+    files["huge"].write_bytes(good.replace(b"(2, 4), }" + b" " * 18, b"(9999999999, 9999999999), }"))
+    assert files["huge"].read_bytes() != good
+    value, expected = RUNS[name]
+    out = tmp_path / "out.npz"
+    done = artifact.call(
+        small, "run", "--quiet", "--input", value.format(**files), "--output", out, check=False, timeout=20
+    )
+    check_refused(done, *expected)
+    assert not out.exists()
+
+
+def test_missing_input(small, tmp_path):
+    check_refused(artifact.call(small, "run", "--quiet", "--output", tmp_path / "o.npz", check=False), "x")
+
+
+def test_run_cannot_write(small, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((2, 4), np.float32))
+    done = artifact.call(
+        small, "run", "--quiet", "--input", f"x={tmp_path}/x.npy", "--output", tmp_path / "absent" / "o.npz",
+        check=False,
+    )
+    check_refused(done, "absent")
+
+
+def test_length_beyond_the_bound(compiled, tmp_path):
+    binary = compiled(MINILM)
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        np.save(tmp_path / f"{name}.npy", np.ones((1, 5000), np.int64))
+    inputs = [f"--input={n}={tmp_path}/{n}.npy" for n in ("input_ids", "attention_mask", "token_type_ids")]
+    done = artifact.call(binary, "run", "--quiet", *inputs, "--output", tmp_path / "o.npz", check=False)
+    check_refused(done, "5000")

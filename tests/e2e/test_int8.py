@@ -1,0 +1,31 @@
+"""int8 artifacts on samples of the data that benchmarks/models/quality.py uses whole."""
+
+from oracle import artifact, quality
+from oracle.models import MINILM, RECOGNIZER, VIT
+
+
+def test_sentence_embeddings(compiled):
+    cosines = quality.sentence_cosines(compiled(MINILM, "--quantize=int8"), 200)
+    assert cosines.mean() >= 0.995
+    assert cosines.min() >= 0.93
+
+
+def test_recognized_text(compiled):
+    flags = artifact.shape_flags(RECOGNIZER.shapes((5, 320)))
+    assert quality.line_agreement(compiled(RECOGNIZER, "--quantize=int8", *flags), 100, 5) >= 0.97
+
+
+def test_importance_maps(compiled):
+    flags = artifact.shape_flags(VIT.shapes((1,)))
+    assert quality.map_correlations(compiled(VIT, "--quantize=int8", *flags), 8).min() >= 0.99
+
+
+def test_threads_change_nothing(compiled):
+    feeds = MINILM.feeds(3, 50)
+    binary = compiled(MINILM, "--quantize=int8")
+    one, two = (artifact.run(binary, feeds, f"--threads={n}")["last_hidden_state"] for n in (1, 2))
+    assert (one == two).all()
+
+
+def test_guard_pages(compiled):
+    artifact.run(compiled(MINILM, "--quantize=int8"), MINILM.feeds(3, 50), "--guard")

@@ -1,0 +1,49 @@
+"""How close an artifact is to the model it was made from, on real data."""
+
+import numpy as np
+
+from . import artifact, corpus, models
+
+
+def embeddings(texts):
+    """What the source says of `texts`: unit vectors by ONNX Runtime in f32."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    vectors = np.zeros((len(texts), 384), np.float32)
+    for start in range(0, len(order), 16):
+        rows = order[start : start + 16]
+        length = min(256, max(len(models.tokenizer().encode(texts[i]).ids) for i in rows))
+        feeds = models.encode([texts[i] for i in rows], length)
+        hidden = models.expected(models.MINILM, feeds)["last_hidden_state"]
+        vectors[rows] = models.pool(hidden, feeds["attention_mask"])
+    return vectors
+
+
+def sentence_cosines(minilm, count):
+    """Cosine of each of `count` sentences' embedding to the source's."""
+    texts = corpus.spread(corpus.sentences()[::2], count)
+    return (artifact.embed(minilm, texts) * embeddings(texts)).sum(-1)
+
+
+def line_agreement(recognizer, count, batch):
+    """Share of `count` rendered lines that decode to the source's text; the
+    artifact takes `batch` lines at once."""
+    alphabet, same = models.characters(models.RECOGNIZER), 0
+    lines = corpus.lines(count)
+    for start in range(0, count, batch):
+        feeds = {"x": lines[start : start + batch]}
+        [want] = models.expected(models.RECOGNIZER, feeds).values()
+        [got] = artifact.run(recognizer, feeds).values()
+        same += sum(models.decode(g, alphabet) == models.decode(w, alphabet) for g, w in zip(got, want))
+    return same / count
+
+
+def map_correlations(vit, count):
+    """Correlation of each of `count` pictures' map with the source's; the
+    artifact takes one picture at once."""
+    found = []
+    for image in corpus.pictures(count, 224):
+        feeds = {"input_image": image[None]}
+        [want] = models.expected(models.VIT, feeds).values()
+        [got] = artifact.run(vit, feeds).values()
+        found.append(np.corrcoef(got.ravel(), want.ravel())[0, 1])
+    return np.array(found)
