@@ -1,0 +1,141 @@
+//===- Info.cpp - `info` --------------------------------------------------===//
+#include "backends/runtime/Cli.h"
+
+#include "backends/runtime/Context.h"
+#include "backends/runtime/Sha256.h"
+
+using namespace pare::rt;
+
+static void putHex(Writer &text, const uint8_t digest[32]) {
+  for (int i = 0; i < 32; ++i)
+    text.put("0123456789abcdef"[digest[i] >> 4])
+        .put("0123456789abcdef"[digest[i] & 15]);
+}
+
+static void putTensors(Writer &text, const PareModel &model, const char *title,
+                       const PareTensorInfo *infos, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    uint64_t from = text.column();
+    text.put(i ? "" : title).pad(from, 10).put(infos[i].name).put("  ");
+    text.put(pare_dtype_name(infos[i].dtype)).put(' ');
+    putShape(text, model, infos[i]);
+    text.put('\n');
+  }
+}
+
+static void putTensorsJson(Writer &text, const PareModel &model,
+                           const PareTensorInfo *infos, uint32_t count) {
+  text.put('[');
+  for (uint32_t i = 0; i < count; ++i) {
+    text.put(i ? "," : "").put("{\"name\":").json(infos[i].name);
+    text.put(",\"dtype\":").json(pare_dtype_name(infos[i].dtype));
+    text.put(",\"shape\":[");
+    for (uint32_t axis = 0; axis < infos[i].rank; ++axis) {
+      text.put(axis ? "," : "");
+      int64_t dim = infos[i].dims[axis];
+      if (dim >= 0)
+        text.num(dim);
+      else if (const PareDimInfo *symbol = dimOfSlot(model, dim))
+        text.json(symbol->name);
+      else
+        text.put("null");
+    }
+    text.put("]}");
+  }
+  text.put(']');
+}
+
+static void putText(Writer &text, const PareModel &model) {
+  text.put("model     ").put(model.name).put('\n');
+  text.put("target    ").put(model.target).put('\n');
+  putTensors(text, model, "inputs", model.inputs, model.num_inputs);
+  putTensors(text, model, "outputs", model.outputs, model.num_outputs);
+  for (uint32_t i = 0; i < model.num_dims; ++i)
+    text.put(i ? "          " : "dims      ")
+        .put(model.dims[i].name)
+        .put(" from ")
+        .num(model.dims[i].min)
+        .put(" to ")
+        .num(model.dims[i].max)
+        .put('\n');
+  for (uint32_t i = 0; i < model.num_images; ++i) {
+    const PareImageInfo &image = model.images[i];
+    text.put("picture   ")
+        .put(model.inputs[image.input].name)
+        .put(": PNG or JPEG, ");
+    text.num(image.width).put('x').num(image.height);
+    text.put(image.bgr ? " bgr" : image.channels == 1 ? " grey" : " rgb");
+    text.put(image.nchw ? " nchw\n" : " nhwc\n");
+  }
+  text.put("steps     ").num(model.num_steps).put('\n');
+  text.put("weights   ")
+      .unsignedNum(model.weights_bytes)
+      .put(" bytes, sha256 ");
+  putHex(text, model.weights_sha256);
+  text.put('\n');
+}
+
+static void putJson(Writer &text, const PareModel &model, bool verified) {
+  text.put("{\"name\":").json(model.name);
+  text.put(",\"target\":").json(model.target);
+  text.put(",\"inputs\":");
+  putTensorsJson(text, model, model.inputs, model.num_inputs);
+  text.put(",\"outputs\":");
+  putTensorsJson(text, model, model.outputs, model.num_outputs);
+  text.put(",\"dims\":[");
+  for (uint32_t i = 0; i < model.num_dims; ++i)
+    text.put(i ? "," : "")
+        .put("{\"name\":")
+        .json(model.dims[i].name)
+        .put(",\"min\":")
+        .num(model.dims[i].min)
+        .put(",\"max\":")
+        .num(model.dims[i].max)
+        .put('}');
+  text.put("],\"steps\":").num(model.num_steps);
+  text.put(",\"weights_bytes\":").unsignedNum(model.weights_bytes);
+  text.put(",\"weights_sha256\":\"");
+  putHex(text, model.weights_sha256);
+  text.put('"');
+  if (verified)
+    text.put(",\"verified\":true");
+  text.put(",\"runtime\":").json(PARE_VERSION);
+  if (model.metadata && *model.metadata)
+    text.put(",\"metadata\":").put(model.metadata);
+  text.put("}\n");
+}
+
+static int run(Program &program, const Args &args) {
+  const PareModel &model = program.model;
+  bool verify = args.has("--verify");
+  if (verify) {
+    uint8_t digest[32];
+    sha256(model.weights, model.weights_bytes, digest);
+    if (memcmp(digest, model.weights_sha256, sizeof(digest)) != 0)
+      return program.fail("the weights are damaged: their SHA-256 is not the "
+                          "one they were compiled with; copy the file again");
+    program.say("the weights are as they were compiled");
+  }
+  StandardOutput out;
+  if (args.has("--json"))
+    putJson(out.text(), model, verify);
+  else
+    putText(out.text(), model);
+  return out.finish(program);
+}
+
+static const Option kOptions[] = {
+    {"--verify", nullptr, "check the weights against their SHA-256"},
+    {"--json", nullptr,
+     "print JSON, with all that is known of the compilation"},
+    PARE_COMMON_OPTIONS};
+
+const Command pare::rt::kInfoCommand = {
+    "info",
+    "[options]",
+    "Prints what this model takes, gives and holds.",
+    kOptions,
+    [](Writer &text, const Program &program) {
+      text.put("./").put(program.name).put(" info --verify");
+    },
+    run};
