@@ -84,7 +84,8 @@ inline double maxError(llvm::ArrayRef<float> a, llvm::ArrayRef<float> b) {
 inline const char *const otherTargets[] = {"x86-64-v2", "x86-64-v4+avx512vnni",
                                            "aarch64"};
 
-/// Expects that `emit` gives assembly without calls on every target.
+/// Expects that `emit` gives assembly on every target that calls nothing but
+/// memset and memcpy.
 inline void
 expectGenerates(llvm::function_ref<void(cpu::KernelBuilder &)> emit) {
   for (const char *target : otherTargets) {
@@ -94,9 +95,17 @@ expectGenerates(llvm::function_ref<void(cpu::KernelBuilder &)> emit) {
     b.finish();
     std::string text = kernels.assembly();
     EXPECT_NE(text.find("kernel:"), std::string::npos);
-    for (const char *call : {"\tcall", "\tbl\t", "\tjmp\tf"})
-      EXPECT_EQ(text.find(call), std::string::npos)
-          << target << text.substr(text.find(call), 60);
+    llvm::SmallVector<llvm::StringRef> lines;
+    llvm::StringRef(text).split(lines, '\n');
+    for (llvm::StringRef line : lines) {
+      llvm::StringRef code = line.trim();
+      if (code.consume_front("callq") || code.consume_front("bl\t")) {
+        llvm::StringRef callee =
+            code.trim().take_until([](char c) { return c == '@'; });
+        EXPECT_TRUE(callee == "memset" || callee == "memcpy")
+            << target << line.str();
+      }
+    }
   }
 }
 
