@@ -167,17 +167,12 @@ public:
       : tokenizer(t), sink(sink), work(work), vocab(trie(PARE_TOK_VOCAB)),
         addedRaw(trie(PARE_TOK_ADDED_RAW)),
         addedNormalized(trie(PARE_TOK_ADDED_NORMALIZED)),
-        classes(t.sections[PARE_TOK_CLASSES].data) {
-    if (addedRaw)
-      addedRaw.firstBytes(rawStarts);
-    if (addedNormalized)
-      addedNormalized.firstBytes(normalizedStarts);
-  }
+        classes(t.sections[PARE_TOK_CLASSES].data) {}
 
   /// Encodes valid UTF-8, without the template.
   void encode(Text text) {
-    splitAdded(addedRaw, rawStarts, text, [&](Text piece) {
-      splitAdded(addedNormalized, normalizedStarts,
+    splitAdded(addedRaw, tokenizer.raw_starts, text, [&](Text piece) {
+      splitAdded(addedNormalized, tokenizer.normalized_starts,
                  normalize(tokenizer, piece, work),
                  [&](Text normal) { splitWords(normal); });
     });
@@ -205,7 +200,7 @@ private:
   }
 
   template <typename OnText>
-  void splitAdded(const Trie &trie, const bool *starts, Text text,
+  void splitAdded(const Trie &trie, const uint32_t *starts, Text text,
                   OnText onText);
   bool singleWord(const uint8_t *begin, const uint8_t *end, Text text) const;
   void splitWords(Text text);
@@ -216,7 +211,6 @@ private:
   Workspace &work;
   Trie vocab, addedRaw, addedNormalized;
   Runs classes;
-  bool rawStarts[256], normalizedStarts[256];
 };
 
 bool Encoder::singleWord(const uint8_t *begin, const uint8_t *end,
@@ -231,7 +225,7 @@ bool Encoder::singleWord(const uint8_t *begin, const uint8_t *end,
 /// what lies between them. A match that is refused (single_word) still hides
 /// the matches inside it, as in the library.
 template <typename OnText>
-void Encoder::splitAdded(const Trie &trie, const bool *starts, Text text,
+void Encoder::splitAdded(const Trie &trie, const uint32_t *starts, Text text,
                          OnText onText) {
   const auto &section = tokenizer.sections[PARE_TOK_ADDED];
   const auto *added =
@@ -241,27 +235,16 @@ void Encoder::splitAdded(const Trie &trie, const bool *starts, Text text,
   const uint8_t *done = text.begin; // all before it is emitted
   const uint8_t *spaceBegin = text.begin, *spaceEnd = text.begin;
   for (const uint8_t *p = text.begin; trie && p < text.end && !sink.full();) {
-    if (!starts[*p]) {
+    if (starts[*p] == Trie::none) {
       ++p;
       continue;
     }
-    uint32_t node = 0, index = Trie::none;
-    const uint8_t *end = p;
-    for (const uint8_t *q = p; q < text.end;) {
-      node = trie.child(node, *q++);
-      if (node == Trie::none)
-        break;
-      const uint32_t value = trie.value(node);
-      if (value != Trie::none) {
-        index = value;
-        end = q;
-      }
-    }
+    const auto [index, matchEnd] = trie.longest(starts, {p, text.end});
     if (index >= numAdded) {
       ++p;
       continue;
     }
-    const uint8_t *begin = p;
+    const uint8_t *begin = p, *end = matchEnd;
     const PareTokenizerAdded &token = added[index];
     p = end;
     if (token.flags & PARE_ADDED_SINGLE_WORD && !singleWord(begin, end, text))
@@ -351,27 +334,14 @@ void Encoder::encodeWord(Text word) {
     if (chars > config.max_word_chars)
       return unknown();
   }
-  uint32_t root = 0;
+  const uint32_t *starts = tokenizer.word_starts;
   for (const uint8_t *p = word.begin; p < word.end;) {
-    uint32_t node = root, id = Trie::none;
-    const uint8_t *end = p;
-    for (const uint8_t *q = p; q < word.end;) {
-      node = vocab.child(node, *q++);
-      if (node == Trie::none)
-        break;
-      const uint32_t value = vocab.value(node);
-      if (value != Trie::none) {
-        id = value;
-        end = q;
-      }
-    }
+    const auto [id, end] = vocab.longest(starts, {p, word.end});
     if (id == Trie::none)
       return unknown();
     sink.push(int32_t(id));
     p = end;
-    if (p < word.end && tokenizer.no_prefix)
-      return unknown();
-    root = tokenizer.prefix_node;
+    starts = tokenizer.word_continues;
   }
 }
 
@@ -414,12 +384,23 @@ int pare_tokenizer_open(const uint8_t *table, uint64_t bytes,
   memset(out, 0, sizeof(*out));
   if (!table || !readSections(table, bytes, *out) || !checkSections(*out))
     return PARE_TOKENIZER_E_TABLE;
-  const Trie vocab(out->sections[PARE_TOK_VOCAB].data);
+  auto readStarts = [&](PareTokenizerTag tag, const uint8_t *prefix, uint64_t n,
+                        uint32_t *starts) {
+    memset(starts, 0xff, 256 * sizeof(uint32_t));
+    if (!out->sections[tag].data)
+      return;
+    const Trie trie(out->sections[tag].data);
+    uint32_t node = 0;
+    for (uint64_t i = 0; i < n && node != Trie::none; ++i)
+      node = trie.child(node, prefix[i]);
+    if (node != Trie::none)
+      trie.children(node, starts);
+  };
   const auto &prefix = out->sections[PARE_TOK_PREFIX];
-  for (uint64_t i = 0; i < prefix.bytes && !out->no_prefix; ++i) {
-    out->prefix_node = vocab.child(out->prefix_node, prefix.data[i]);
-    out->no_prefix = out->prefix_node == Trie::none;
-  }
+  readStarts(PARE_TOK_VOCAB, nullptr, 0, out->word_starts);
+  readStarts(PARE_TOK_VOCAB, prefix.data, prefix.bytes, out->word_continues);
+  readStarts(PARE_TOK_ADDED_RAW, nullptr, 0, out->raw_starts);
+  readStarts(PARE_TOK_ADDED_NORMALIZED, nullptr, 0, out->normalized_starts);
   return PARE_TOKENIZER_OK;
 }
 

@@ -32,9 +32,10 @@ typedef struct PareTokenizer {
     const uint8_t *data; /* null: the table has no such section */
     uint64_t bytes;
   } sections[PARE_TOK_NUM_TAGS];
-  uint32_t prefix_node; /* in VOCAB: where a word's later pieces start */
-  uint32_t no_prefix;   /* 1: no token is a later piece */
   uint32_t num_before, num_after; /* special tokens around one text */
+  /* Trie nodes one byte into a token, UINT32_MAX where there is none. */
+  uint32_t word_starts[256], word_continues[256];
+  uint32_t raw_starts[256], normalized_starts[256];
 } PareTokenizer;
 
 /* Opens the `bytes` bytes at `table`, which must be 8-byte aligned and outlive

@@ -94,29 +94,38 @@ uint8_t Runs::wide(uint32_t c) const {
   return uint8_t(runs[low]);
 }
 
-static uint32_t countBits(uint64_t x) {
+constexpr uint64_t byteOnes = 0x0101010101010101u;
+
+/// The number of set bits in each byte.
+static uint64_t countBytes(uint64_t x) {
   x -= (x >> 1) & 0x5555555555555555u;
   x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
-  x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-  return uint32_t((x * 0x0101010101010101u) >> 56);
+  return (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+}
+
+static uint32_t countBits(uint64_t x) {
+  return uint32_t((countBytes(x) * byteOnes) >> 56);
 }
 
 static uint64_t bitsBelow(uint32_t position) {
   return (uint64_t(1) << position) - 1;
 }
 
-/// Position of the k-th set bit; `x` has more than k.
+/// Position of the k-th set bit, 64 if `x` has no more than k (Vigna,
+/// "Broadword implementation of rank/select queries", 2008).
 static uint32_t selectBit(uint64_t x, uint32_t k) {
-  uint32_t position = 0;
-  for (uint32_t width = 32; width > 0; width /= 2) {
-    const uint32_t below = countBits(x & bitsBelow(width));
-    if (k >= below) {
-      k -= below;
-      x >>= width;
-      position += width;
-    }
-  }
-  return position;
+  const uint64_t upTo = countBytes(x) * byteOnes; // bits in bytes 0 … i
+  if (k >= upTo >> 56)
+    return 64;
+  // Byte i of the difference keeps its top bit where upTo[i] <= k.
+  const uint64_t notAfter =
+      ((k * byteOnes | 0x80 * byteOnes) - upTo) & 0x80 * byteOnes;
+  const uint32_t position = countBits(notAfter) * 8;
+  k -= uint32_t((upTo << 8) >> position) & 0xff;
+  uint32_t byte = uint32_t(x >> position) & 0xff;
+  for (; k > 0; --k)
+    byte &= byte - 1;
+  return position + uint32_t(__builtin_ctz(byte));
 }
 
 static uint64_t align8(uint64_t n) { return (n + 7) & ~uint64_t(7); }
@@ -167,9 +176,11 @@ bool Trie::children(uint32_t node, uint32_t &begin, uint32_t &end) const {
   while (block + 1 < numBlocks && blocks[block + 1].groups_before <= group)
     ++block;
   const uint64_t rank = group - blocks[block].groups_before;
-  if (rank >= countBits(blocks[block].first))
+  if (rank >= 64)
     return false;
   const uint32_t position = selectBit(blocks[block].first, uint32_t(rank));
+  if (position == 64)
+    return false;
   begin = uint32_t(block * 64 + position);
 
   uint64_t next = position == 63
@@ -197,10 +208,10 @@ uint32_t Trie::child(uint32_t node, uint8_t label) const {
 }
 
 uint32_t Trie::value(uint32_t node) const {
+  if (!isFinal(node))
+    return none;
   const PareTokenizerTrieBlock &block = blocks[node / 64];
   const uint32_t bit = node % 64;
-  if (!(block.final >> bit & 1))
-    return none;
   const uint64_t index =
       uint64_t(block.final_before) + countBits(block.final & bitsBelow(bit));
   if (index >= numValues)
@@ -210,12 +221,12 @@ uint32_t Trie::value(uint32_t node) const {
   return reinterpret_cast<const uint32_t *>(values)[index];
 }
 
-void Trie::firstBytes(bool out[256]) const {
-  memset(out, 0, 256);
+void Trie::children(uint32_t node, uint32_t out[256]) const {
+  memset(out, 0xff, 256 * sizeof(uint32_t));
   uint32_t begin, end;
-  if (children(0, begin, end))
+  if (children(node, begin, end))
     for (uint32_t i = begin; i < end; ++i)
-      out[labels[i]] = true;
+      out[labels[i]] = i;
 }
 
 } // namespace pare::rt::tok

@@ -96,8 +96,33 @@ public:
   uint32_t child(uint32_t node, uint8_t label) const;
   /// The value of the key that ends at `node`, or none.
   uint32_t value(uint32_t node) const;
-  /// Sets out[label] for each label that leaves the root.
-  void firstBytes(bool out[256]) const;
+  bool isFinal(uint32_t node) const {
+    return blocks[node / 64].final >> (node % 64) & 1;
+  }
+  /// The child of `node` along each label, or none.
+  void children(uint32_t node, uint32_t out[256]) const;
+
+  struct Match {
+    uint32_t value; ///< none: no key starts here
+    const uint8_t *end;
+  };
+  /// The longest key that starts at text.begin. `start[label]` are the
+  /// children of the node where the walk starts.
+  Match longest(const uint32_t start[256], Text text) const {
+    uint32_t best = none;
+    const uint8_t *end = text.begin;
+    uint32_t node = text.begin < text.end ? start[*text.begin] : none;
+    for (const uint8_t *p = text.begin + 1; node != none;) {
+      if (isFinal(node)) {
+        best = node;
+        end = p;
+      }
+      if (p == text.end)
+        break;
+      node = child(node, *p++);
+    }
+    return {best == none ? none : value(best), end};
+  }
 
 private:
   bool children(uint32_t node, uint32_t &begin, uint32_t &end) const;
