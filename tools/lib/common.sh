@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by tools/setup, tools/demo and tools/test: where things are and how
 # they are built.
 
