@@ -23,7 +23,7 @@ def outcome(case):
 def read(path):
     """Test cases of a JUnit file as (name, outcome, seconds)."""
     for case in xml.parse(path).getroot().iter("testcase"):
-        name = f"{case.get('classname', '')}.{case.get('name', '')}"
+        name = ".".join(dict.fromkeys((case.get("classname", ""), case.get("name", ""))))
         yield name, outcome(case), float(case.get("time") or 0)
 
 
