@@ -108,8 +108,15 @@ void pare::cpu::emitElementwise(KernelBuilder &b, const ElementwiseSpec &spec) {
         }
       }
       Value result = spec.body(b, values, width);
-      storeAs(b, spec.output.type, result, b.ptr(spec.output.ptr),
-              b.add(offsets[n], c), count);
+      Value out = b.ptr(spec.output.ptr);
+      const Product &stride = t.space.strides[n][inner];
+      if (stride.is(1)) {
+        storeAs(b, spec.output.type, result, out, b.add(offsets[n], c), count);
+      } else {
+        Value step = stride.value(b);
+        storeStrided(b, spec.output.type, result, out,
+                     b.add(offsets[n], b.mul(c, step)), step, count);
+      }
     });
   };
   b.loop(firstRow, lastRow, 1, row);

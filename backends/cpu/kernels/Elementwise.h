@@ -22,7 +22,7 @@ struct ElementwiseOperand {
 struct ElementwiseSpec {
   llvm::SmallVector<Extent> shape;
   llvm::SmallVector<ElementwiseOperand> inputs;
-  ElementwiseOperand output; ///< dense in its innermost axis
+  ElementwiseOperand output;
   /// Computes `lanes` results. Values and the result are vectors of the
   /// operands' compute types (Vectors.h): f32 for every small float, i1 for
   /// bool, signless integers.

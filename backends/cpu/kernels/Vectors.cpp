@@ -193,6 +193,23 @@ void pare::cpu::storeAs(KernelBuilder &b, PareDType type, Value vector,
   b.storePartial(toStorage(b, type, vector), base, offset, count);
 }
 
+void pare::cpu::storeStrided(KernelBuilder &b, PareDType type, Value vector,
+                             Value base, Value offset, Value stride,
+                             Value count) {
+  vector = toStorage(b, type, vector);
+  unsigned lanes = cast<VectorType>(vector.getType()).getNumElements();
+  for (unsigned i = 0; i < lanes; ++i) {
+    auto store = [&] {
+      Value scalar = vector::ExtractOp::create(b, vector, int64_t(i));
+      b.store(scalar, base, b.add(offset, b.mul(b.idx(i), stride)));
+    };
+    if (count)
+      b.ifThen(b.less(b.idx(i), count), store);
+    else
+      store();
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Loops
 //===----------------------------------------------------------------------===//

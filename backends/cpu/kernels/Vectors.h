@@ -29,6 +29,11 @@ mlir::Value loadSplat(KernelBuilder &b, PareDType type, mlir::Value base,
 void storeAs(KernelBuilder &b, PareDType type, mlir::Value vector,
              mlir::Value base, mlir::Value offset, mlir::Value count = {});
 
+/// The counterpart of loadStrided.
+void storeStrided(KernelBuilder &b, PareDType type, mlir::Value vector,
+                  mlir::Value base, mlir::Value offset, mlir::Value stride,
+                  mlir::Value count = {});
+
 /// Visits [0, n) in vectors: `lanes * unroll` wide while they fit, then `lanes`
 /// wide, then one partial vector. `body(i, width, count)`; `count` is null for
 /// whole vectors.
