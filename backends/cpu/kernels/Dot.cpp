@@ -34,18 +34,16 @@ public:
   }
   Type rowElement(OpBuilder &b) const override { return b.getF32Type(); }
   Type groupElement(OpBuilder &b) const override { return b.getF32Type(); }
-  Value broadcastA(KernelBuilder &b, Value base, Value offset) const override {
-    return b.splat(b.load(b.getF32Type(), base, offset), native_);
+  Value broadcastA(KernelBuilder &b, Value from) const override {
+    return b.splat(b.load(b.getF32Type(), from, b.idx(0)), native_);
   }
-  Value loadB(KernelBuilder &b, Value base, Value offset,
-              unsigned part) const override {
-    // The part is a constant displacement of one address.
-    return b.loadVec(b.vecF32(native_), b.gep(b.getF32Type(), base, offset),
-                     b.idx(part * native_));
+  Value loadB(KernelBuilder &b, Value from, unsigned part) const override {
+    return b.loadVec(b.vecF32(native_), from, b.idx(part * native_));
   }
-  Value accumulate(KernelBuilder &b, Value acc, Value a,
-                   Value w) const override {
-    return b.fma(a, w, acc);
+  void accumulate(KernelBuilder &b, MutableArrayRef<Value> acc, Value a,
+                  ArrayRef<Value> columns) const override {
+    for (auto [sum, w] : llvm::zip_equal(acc, columns))
+      sum = b.fma(a, w, sum);
   }
 
 private:
@@ -62,15 +60,12 @@ public:
   Type rowElement(OpBuilder &b) const override { return b.getI8Type(); }
   Type groupElement(OpBuilder &b) const override { return b.getI8Type(); }
   /// Four bytes, repeated.
-  Value broadcastA(KernelBuilder &b, Value base, Value offset) const override {
-    Value four =
-        b.load(b.getI32Type(), b.gep(b.getI8Type(), base, offset), b.idx(0));
+  Value broadcastA(KernelBuilder &b, Value from) const override {
+    Value four = b.load(b.getI32Type(), from, b.idx(0));
     return vector::BitCastOp::create(b, bytes(b), b.splat(four, native_));
   }
-  Value loadB(KernelBuilder &b, Value base, Value offset,
-              unsigned part) const override {
-    return b.loadVec(bytes(b), b.gep(b.getI8Type(), base, offset),
-                     b.idx(part * 4 * native_));
+  Value loadB(KernelBuilder &b, Value from, unsigned part) const override {
+    return b.loadVec(bytes(b), from, b.idx(part * 4 * native_));
   }
 
 protected:
@@ -92,11 +87,12 @@ public:
     else
       tiles = {{6, 16}, {4, 16}, {2, 32}, {1, 64}};
   }
-  Value accumulate(KernelBuilder &b, Value acc, Value a,
-                   Value w) const override {
-    if (!rowsFirst_)
-      std::swap(a, w);
-    return b.intrinsic(intrinsic_, acc.getType(), {acc, a, w});
+  void accumulate(KernelBuilder &b, MutableArrayRef<Value> acc, Value a,
+                  ArrayRef<Value> columns) const override {
+    for (auto [sum, w] : llvm::zip_equal(acc, columns)) {
+      Value first = rowsFirst_ ? a : w, second = rowsFirst_ ? w : a;
+      sum = b.intrinsic(intrinsic_, sum.getType(), {sum, first, second});
+    }
   }
 
 private:
@@ -110,6 +106,7 @@ class MaddwdS8Dot : public S8Dot {
 public:
   explicit MaddwdS8Dot(const Isa &isa) : S8Dot(isa.f32Lanes) {
     lanes = 8;
+    maxUnroll = 2;
     parts = 2 * lanes / native_;
     if (native_ == 16)
       tiles = {{12, 16}, {4, 16}, {2, 32}, {1, 64}};
@@ -117,24 +114,26 @@ public:
       tiles = {{6, 8}, {4, 8}, {2, 16}, {1, 32}};
   }
   Type rowElement(OpBuilder &b) const override { return b.getI16Type(); }
-  Value broadcastA(KernelBuilder &b, Value base, Value offset) const override {
-    Value four =
-        b.load(b.getI64Type(), b.gep(b.getI16Type(), base, offset), b.idx(0));
+  Value broadcastA(KernelBuilder &b, Value from) const override {
+    Value four = b.load(b.getI64Type(), from, b.idx(0));
     return vector::BitCastOp::create(b, words(b), b.splat(four, native_ / 2));
   }
-  Value loadB(KernelBuilder &b, Value base, Value offset,
-              unsigned part) const override {
-    Value w = b.loadVec(b.vecType(2 * native_, b.getI8Type()),
-                        b.gep(b.getI8Type(), base, offset),
+  Value loadB(KernelBuilder &b, Value from, unsigned part) const override {
+    Value w = b.loadVec(b.vecType(2 * native_, b.getI8Type()), from,
                         b.idx(part * 2 * native_));
     return arith::ExtSIOp::create(b, words(b), w);
   }
-  Value accumulate(KernelBuilder &b, Value acc, Value a,
-                   Value w) const override {
+  void accumulate(KernelBuilder &b, MutableArrayRef<Value> acc, Value a,
+                  ArrayRef<Value> columns) const override {
     StringRef name = native_ == 16 ? "llvm.x86.avx512.pmaddw.d.512"
                                    : "llvm.x86.avx2.pmadd.wd";
-    Value products = b.intrinsic(name, acc.getType(), {a, w});
-    return arith::AddIOp::create(b, acc, products);
+    // Products first: the order decides which execution ports the two kinds of
+    // instruction get, 7.7 or 8.7 cycles for a step of 6x8 on Zen 3.
+    SmallVector<Value> products;
+    for (Value w : columns)
+      products.push_back(b.intrinsic(name, accType(b), {a, w}));
+    for (auto [sum, product] : llvm::zip_equal(acc, b.inOrder(products)))
+      sum = arith::AddIOp::create(b, sum, product);
   }
   Value start(KernelBuilder &b, Value init, unsigned part) const override {
     unsigned n = lanes / parts;
@@ -166,21 +165,25 @@ private:
 class PlainS8Dot : public S8Dot {
 public:
   PlainS8Dot() : S8Dot(kPanel) { tiles = {{2, 16}, {1, 16}}; }
-  Value accumulate(KernelBuilder &b, Value acc, Value a,
-                   Value w) const override {
-    VectorType wide = b.vecType(kPanel, b.getI16Type());
-    for (unsigned k = 0; k < kGroup; ++k) {
-      SmallVector<int64_t> pick;
-      for (unsigned i = 0; i < kPanel; ++i)
-        pick.push_back(kGroup * i + k);
-      auto widen = [&](Value v) -> Value {
-        return arith::ExtSIOp::create(b, wide, b.shuffle(v, v, pick));
-      };
-      Value products = arith::MulIOp::create(b, widen(a), widen(w));
-      acc = arith::AddIOp::create(
-          b, acc, arith::ExtSIOp::create(b, acc.getType(), products));
-    }
-    return acc;
+  void accumulate(KernelBuilder &b, MutableArrayRef<Value> acc, Value a,
+                  ArrayRef<Value> columns) const override {
+    for (auto [sum, w] : llvm::zip_equal(acc, columns))
+      for (unsigned k = 0; k < kGroup; ++k) {
+        Value products =
+            arith::MulIOp::create(b, widen(b, a, k), widen(b, w, k));
+        sum = arith::AddIOp::create(
+            b, sum, arith::ExtSIOp::create(b, sum.getType(), products));
+      }
+  }
+
+private:
+  /// The k-th byte of each group of `v`, as 16 bits.
+  Value widen(KernelBuilder &b, Value v, unsigned k) const {
+    SmallVector<int64_t> pick;
+    for (unsigned i = 0; i < kPanel; ++i)
+      pick.push_back(kGroup * i + k);
+    return arith::ExtSIOp::create(b, b.vecType(kPanel, b.getI16Type()),
+                                  b.shuffle(v, v, pick));
   }
 };
 

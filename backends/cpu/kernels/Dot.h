@@ -16,20 +16,22 @@ public:
   unsigned kGroup = 1;
   unsigned lanes = kPanel;
   unsigned parts = 1;
+  unsigned maxUnroll = 4; ///< steps of k in one turn of the loop
   llvm::SmallVector<MicroTile, 4> tiles;
 
   /// Of one native accumulator.
   virtual mlir::VectorType accType(KernelBuilder &b) const = 0;
   virtual mlir::Type rowElement(mlir::OpBuilder &b) const = 0;
   virtual mlir::Type groupElement(mlir::OpBuilder &b) const = 0;
-  /// A's group at `base + offset`, repeated over a native vector.
-  virtual mlir::Value broadcastA(KernelBuilder &b, mlir::Value base,
-                                 mlir::Value offset) const = 0;
-  /// B's columns of accumulator `part` of the group at `base + offset`.
-  virtual mlir::Value loadB(KernelBuilder &b, mlir::Value base,
-                            mlir::Value offset, unsigned part) const = 0;
-  virtual mlir::Value accumulate(KernelBuilder &b, mlir::Value acc,
-                                 mlir::Value a, mlir::Value w) const = 0;
+  /// A's group at `from`, repeated over a native vector.
+  virtual mlir::Value broadcastA(KernelBuilder &b, mlir::Value from) const = 0;
+  /// B's columns of accumulator `part` of the group at `from`.
+  virtual mlir::Value loadB(KernelBuilder &b, mlir::Value from,
+                            unsigned part) const = 0;
+  /// acc[i] += a · columns[i], for the accumulators of one row.
+  virtual void accumulate(KernelBuilder &b,
+                          llvm::MutableArrayRef<mlir::Value> acc, mlir::Value a,
+                          llvm::ArrayRef<mlir::Value> columns) const = 0;
   /// Accumulator `part` that starts at the columns' values in `init`.
   virtual mlir::Value start(KernelBuilder &b, mlir::Value init,
                             unsigned part) const;

@@ -386,3 +386,30 @@ Value KernelBuilder::intrinsic(StringRef name, Type result,
                                        operands)
       .getResult(0);
 }
+
+SmallVector<Value> KernelBuilder::inOrder(ArrayRef<Value> vectors) {
+  // An empty assembly statement with every vector as operand and result.
+  SmallVector<Type> types;
+  std::string results, operands;
+  for (auto [i, v] : llvm::enumerate(vectors)) {
+    types.push_back(v.getType());
+    results +=
+        std::string(results.empty() ? "=" : ",=") + (isa_.isX86() ? "v" : "w");
+    operands += "," + std::to_string(i);
+  }
+  Type type = types.front();
+  if (types.size() > 1)
+    type = LLVM::LLVMStructType::getLiteral(getContext(), types);
+  Value all = LLVM::InlineAsmOp::create(
+                  *this, TypeRange{type}, ValueRange(vectors), "",
+                  results + operands, /*has_side_effects=*/false,
+                  /*is_align_stack=*/false, LLVM::TailCallKind::None,
+                  LLVM::AsmDialectAttr(), ArrayAttr())
+                  .getResult(0);
+  if (types.size() == 1)
+    return {all};
+  SmallVector<Value> values;
+  for (int64_t i = 0; i < int64_t(types.size()); ++i)
+    values.push_back(LLVM::ExtractValueOp::create(*this, all, i));
+  return values;
+}

@@ -133,6 +133,10 @@ public:
   mlir::Value intrinsic(llvm::StringRef name, mlir::Type result,
                         mlir::ValueRange operands);
 
+  /// The same vectors, made opaque to the optimizer: all are computed before
+  /// any result is used. No instruction, but an order that scheduling keeps.
+  llvm::SmallVector<mlir::Value> inOrder(llvm::ArrayRef<mlir::Value> vectors);
+
 private:
   mlir::Value atEntry(llvm::function_ref<mlir::Value()> make);
 

@@ -54,22 +54,29 @@ MicroKernel::start(KernelBuilder &b, MicroTile tile,
 }
 
 void MicroKernel::step(KernelBuilder &b, MicroTile tile,
-                       MutableArrayRef<Value> acc, Value step,
+                       MutableArrayRef<Value> acc, Value first, unsigned turn,
                        const MicroOperands &operands) const {
-  Value offsetA =
-      operands.rowStep ? b.mul(step, operands.rowStep) : b.mul(step, kGroup());
-  Value offsetB = operands.groupStep ? b.mul(step, operands.groupStep)
-                                     : b.mul(step, kPanel * kGroup());
+  // Packed: the turn of an unrolled loop is a constant displacement.
+  auto address = [&](Value base, Type elem, Value stride, int64_t packed) {
+    if (stride)
+      return b.gep(elem, base, b.mul(b.add(first, turn), stride));
+    return b.gep(elem, b.gep(elem, base, b.mul(first, packed)),
+                 b.idx(turn * packed));
+  };
+  Type elemA = rowElement(b), elemB = groupElement(b);
   SmallVector<Value> columns;
   for (unsigned g = 0; g < groups(tile); ++g)
     for (unsigned p = 0; p < dot_->parts; ++p)
-      columns.push_back(dot_->loadB(b, operands.groups[g], offsetB, p));
+      columns.push_back(
+          dot_->loadB(b,
+                      address(operands.groups[g], elemB, operands.groupStep,
+                              kPanel * kGroup()),
+                      p));
   for (unsigned r = 0; r < tile.rows; ++r) {
-    Value a = dot_->broadcastA(b, operands.rows[r], offsetA);
-    for (auto [i, w] : llvm::enumerate(columns)) {
-      Value &sum = acc[r * columns.size() + i];
-      sum = dot_->accumulate(b, sum, a, w);
-    }
+    Value a = dot_->broadcastA(
+        b, address(operands.rows[r], elemA, operands.rowStep, kGroup()));
+    dot_->accumulate(b, acc.slice(r * columns.size(), columns.size()), a,
+                     columns);
   }
 }
 
@@ -81,7 +88,7 @@ SmallVector<Value> MicroKernel::accumulate(KernelBuilder &b, MicroTile tile,
   // About 48 dot instructions per turn hide the loop's own.
   constexpr unsigned kPerTurn = 48;
   unsigned unroll = std::clamp<unsigned>(
-      llvm::bit_floor(kPerTurn / unsigned(acc.size())), 1, 4);
+      llvm::bit_floor(kPerTurn / unsigned(acc.size())), 1, dot_->maxUnroll);
   auto run = [&](Value from, Value to, unsigned count, ValueRange start) {
     if (KernelBuilder::constant(to) == 0)
       return SmallVector<Value>(start);
@@ -89,7 +96,7 @@ SmallVector<Value> MicroKernel::accumulate(KernelBuilder &b, MicroTile tile,
                   [&](Value k, ValueRange sums) -> SmallVector<Value> {
                     SmallVector<Value> next(sums);
                     for (unsigned u = 0; u < count; ++u)
-                      step(b, tile, next, b.add(k, u), operands);
+                      step(b, tile, next, k, u, operands);
                     return next;
                   });
   };
@@ -97,7 +104,7 @@ SmallVector<Value> MicroKernel::accumulate(KernelBuilder &b, MicroTile tile,
   SmallVector<Value> sums = run(b.idx(0), whole, unroll, acc);
   if (auto known = KernelBuilder::constant(steps)) {
     for (int64_t k = *known / unroll * unroll; k < *known; ++k)
-      step(b, tile, sums, b.idx(k), operands);
+      step(b, tile, sums, b.idx(k), 0, operands);
     return sums;
   }
   return unroll == 1 ? sums : run(whole, steps, 1, sums);

@@ -102,8 +102,8 @@ public:
 private:
   unsigned groups(MicroTile tile) const;
   void step(KernelBuilder &b, MicroTile tile,
-            llvm::MutableArrayRef<mlir::Value> acc, mlir::Value step,
-            const MicroOperands &operands) const;
+            llvm::MutableArrayRef<mlir::Value> acc, mlir::Value first,
+            unsigned turn, const MicroOperands &operands) const;
 
   Format format_;
   std::unique_ptr<Dot> dot_;
