@@ -49,6 +49,7 @@ function(pare_tool name)
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
   target_link_libraries(${name} PRIVATE pare_flags ${ARG_LINK} pare_llvm)
+  target_compile_options(${name} PRIVATE -fPIC) # as the precompiled header
   target_precompile_headers(${name} REUSE_FROM pare_pch)
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
     target_link_options(${name} PRIVATE -Wl,--strip-all)

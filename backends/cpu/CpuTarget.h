@@ -1,0 +1,30 @@
+//===- CpuTarget.h - A CPU as passes see it ----------------------*- C++
+//-*-===//
+#ifndef PARE_BACKENDS_CPU_CPUTARGET_H
+#define PARE_BACKENDS_CPU_CPUTARGET_H
+
+#include "backends/cpu/Isa.h"
+#include "passes/Target.h"
+
+namespace pare::cpu {
+
+class CpuTarget : public Target {
+public:
+  explicit CpuTarget(Isa isa) : isa_(std::move(isa)) {}
+
+  const Isa &isa() const { return isa_; }
+
+  llvm::StringRef name() const override { return isa_.name; }
+  mlir::Type codeType(mlir::MLIRContext *context) const override;
+  std::optional<std::string> whyUnsupported(mlir::Operation *op) const override;
+  std::optional<KernelEstimate>
+  estimateMatMul(int64_t m, int64_t k, int64_t n,
+                 llvm::StringRef format) const override;
+
+private:
+  Isa isa_;
+};
+
+} // namespace pare::cpu
+
+#endif

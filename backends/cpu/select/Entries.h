@@ -1,0 +1,38 @@
+//===- Entries.h - The rows of the selection table, by family ---*- C++ -*-===//
+#ifndef PARE_BACKENDS_CPU_SELECT_ENTRIES_H
+#define PARE_BACKENDS_CPU_SELECT_ENTRIES_H
+
+#include "backends/cpu/Select.h"
+#include "backends/cpu/kernels/Strided.h"
+
+namespace pare::cpu {
+
+llvm::ArrayRef<KernelEntry> getMatMulEntries();
+llvm::ArrayRef<KernelEntry> getConvEntries();
+llvm::ArrayRef<KernelEntry> getAttentionEntries();
+llvm::ArrayRef<KernelEntry> getNormEntries();
+llvm::ArrayRef<KernelEntry> getElementwiseEntries();
+llvm::ArrayRef<KernelEntry> getReduceEntries();
+llvm::ArrayRef<KernelEntry> getMovementEntries();
+llvm::ArrayRef<KernelEntry> getQuantizeEntries();
+
+/// Whether every reader of a slice takes it where it lies (attention heads cut
+/// out of a fused projection), so that nothing is copied.
+bool isReadInPlace(nn::SliceOp slice);
+
+/// A kernel's product or grid as an expression of the shapes: its dims are
+/// those of `call`.
+nn::Dim toDim(const Product &product, const KernelCall &call,
+              mlir::MLIRContext *context);
+nn::Dim toDim(const Grid &grid, const KernelCall &call,
+              mlir::MLIRContext *context);
+
+/// Adds the op's results as the call's outputs.
+void addOutputs(KernelCall &call, mlir::Operation *op);
+
+/// Starts a call of `op`: its labels and costs.
+KernelCall beginCall(mlir::Operation *op, llvm::StringRef suffix = "");
+
+} // namespace pare::cpu
+
+#endif

@@ -1,0 +1,167 @@
+//===- Emit.cpp - From an optimised graph to files
+//---------------------------===//
+#include "backends/emit/Emit.h"
+#include "backends/cpu/Codegen.h"
+#include "backends/cpu/Select.h"
+#include "backends/emit/Link.h"
+#include "backends/emit/ModelObject.h"
+#include "backends/emit/WeightsObject.h"
+#include "llvm/BinaryFormat/ELF.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace llvm;
+
+namespace pare::emit {
+
+namespace {
+/// Files that are removed unless they are kept under their final name.
+class Outputs {
+public:
+  ~Outputs() {
+    for (const std::string &path : temporaries)
+      sys::fs::remove(path);
+  }
+  std::string temporary(StringRef output, StringRef suffix) {
+    temporaries.push_back(
+        (output + "." + Twine(sys::Process::getProcessId()) + suffix).str());
+    return temporaries.back();
+  }
+  Error keep(const std::string &temporary, StringRef output) {
+    if (std::error_code error = sys::fs::rename(temporary, output))
+      return createStringError(error, "cannot write '%s': %s",
+                               output.str().c_str(), error.message().c_str());
+    return Error::success();
+  }
+
+private:
+  std::vector<std::string> temporaries;
+};
+} // namespace
+
+static Error writeFile(StringRef path, StringRef bytes) {
+  std::error_code error;
+  raw_fd_ostream stream(path, error);
+  if (!error) {
+    stream << bytes;
+    stream.flush();
+    error = stream.error();
+    stream.clear_error();
+  }
+  if (error)
+    return createStringError(error, "cannot write '%s': %s", path.str().c_str(),
+                             error.message().c_str());
+  return Error::success();
+}
+
+static std::string print(mlir::Operation *op,
+                         mlir::OpPrintingFlags flags = {}) {
+  std::string text;
+  raw_string_ostream stream(text);
+  op->print(stream, flags);
+  return text;
+}
+
+/// Streams every packed weight to the object; returns their offsets.
+static Expected<std::vector<uint64_t>> writeWeights(const cpu::Program &program,
+                                                    WeightsObject &object) {
+  std::vector<uint64_t> offsets;
+  std::vector<uint8_t> buffer;
+  for (const cpu::PackedWeight &packed : program.packed) {
+    buffer.assign(packed.bytes, 0);
+    packed.write(buffer);
+    Expected<uint64_t> offset = object.append(buffer);
+    if (!offset)
+      return offset.takeError();
+    offsets.push_back(*offset);
+  }
+  return offsets;
+}
+
+Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
+                               const ModelInfo &info, const cpu::Isa &isa,
+                               OutputKind kind, StringRef output) {
+  Outputs outputs;
+  EmitReport report;
+  std::string temporary = outputs.temporary(output, ".tmp");
+  if (kind == OutputKind::Mlir) {
+    if (Error error = writeFile(temporary, print(graph)))
+      return std::move(error);
+    if (Error error = outputs.keep(temporary, output))
+      return std::move(error);
+    return report;
+  }
+
+  Expected<cpu::Program> program = cpu::selectKernels(graph, weights, isa);
+  if (!program)
+    return program.takeError();
+
+  std::string weightsPath = outputs.temporary(output, ".weights.o");
+  bool isX86 = Triple(isa.triple).isX86();
+  auto weightsObject = WeightsObject::create(
+      weightsPath, isX86 ? ELF::EM_X86_64 : ELF::EM_AARCH64);
+  if (!weightsObject)
+    return weightsObject.takeError();
+  Expected<std::vector<uint64_t>> offsets =
+      writeWeights(*program, **weightsObject);
+  if (!offsets)
+    return offsets.takeError();
+  if (Error error =
+          (*weightsObject)
+              ->finish(print(graph, mlir::OpPrintingFlags().enableDebugInfo())))
+    return std::move(error);
+
+  Expected<Layout> layout = layOut(*program, graph, *offsets);
+  if (!layout)
+    return layout.takeError();
+  report.calls = program->calls.size();
+  report.weightBytes = (*weightsObject)->weightBytes();
+
+  mlir::ModuleOp kernels = *program->kernels;
+  report.kernels = std::distance(kernels.begin(), kernels.end());
+  if (Error error = cpu::lowerKernels(kernels, isa))
+    return std::move(error);
+  LLVMContext context;
+  Expected<std::unique_ptr<llvm::Module>> module =
+      cpu::toLLVMIR(kernels, context, isa);
+  if (!module)
+    return module.takeError();
+  WeightsFacts facts{report.weightBytes, (*weightsObject)->hash()};
+  if (Error error =
+          addModel(**module, *program, *layout, graph, info, isa, facts))
+    return std::move(error);
+  if (Error error = cpu::optimize(**module, isa))
+    return std::move(error);
+  if (kind == OutputKind::Llvm) {
+    std::string text;
+    raw_string_ostream(text) << **module;
+    if (Error error = writeFile(temporary, text))
+      return std::move(error);
+    if (Error error = outputs.keep(temporary, output))
+      return std::move(error);
+    return report;
+  }
+
+  Expected<SmallVector<char>> object = cpu::emitObject(**module, isa);
+  if (!object)
+    return object.takeError();
+  std::string objectPath = outputs.temporary(output, ".model.o");
+  if (Error error =
+          writeFile(objectPath, StringRef(object->data(), object->size())))
+    return std::move(error);
+  if (Error error =
+          linkExecutable(isa.triple, {objectPath, weightsPath}, temporary))
+    return std::move(error);
+  sys::fs::file_status status;
+  sys::fs::status(temporary, status);
+  report.fileBytes = status.getSize();
+  if (Error error = outputs.keep(temporary, output))
+    return std::move(error);
+  return report;
+}
+
+} // namespace pare::emit

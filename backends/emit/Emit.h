@@ -1,0 +1,28 @@
+//===- Emit.h - From an optimised graph to files ----------------*- C++ -*-===//
+#ifndef PARE_BACKENDS_EMIT_EMIT_H
+#define PARE_BACKENDS_EMIT_EMIT_H
+
+#include "backends/cpu/Isa.h"
+#include "backends/emit/ModelInfo.h"
+#include "frontend/Importer.h"
+
+namespace pare::emit {
+
+enum class OutputKind { Executable, Library, Mlir, Llvm };
+
+struct EmitReport {
+  uint64_t fileBytes = 0, weightBytes = 0;
+  unsigned kernels = 0, calls = 0;
+};
+
+/// Selects kernels for a fused graph, generates them, packs the weights and
+/// writes `output`: to a temporary name beside it first, renamed when whole.
+/// The graph is consumed.
+llvm::Expected<EmitReport> emitModel(mlir::ModuleOp graph,
+                                     const WeightStore &weights,
+                                     const ModelInfo &info, const cpu::Isa &isa,
+                                     OutputKind kind, llvm::StringRef output);
+
+} // namespace pare::emit
+
+#endif

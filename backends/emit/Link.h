@@ -1,0 +1,23 @@
+//===- Link.h - Linking in process ------------------------------*- C++ -*-===//
+#ifndef PARE_BACKENDS_EMIT_LINK_H
+#define PARE_BACKENDS_EMIT_LINK_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include <string>
+
+namespace pare::emit {
+
+/// The folder with the runtime archive and start-up files of a target triple,
+/// beside the running program; an error says what is missing and how to get it.
+llvm::Expected<std::string> findRuntime(llvm::StringRef triple);
+
+/// Links objects and the runtime into a static executable, with lld in process.
+llvm::Error linkExecutable(llvm::StringRef triple,
+                           llvm::ArrayRef<std::string> objects,
+                           llvm::StringRef output);
+
+} // namespace pare::emit
+
+#endif

@@ -1,0 +1,39 @@
+//===- ModelInfo.h - What an artifact says of itself ------------*- C++ -*-===//
+#ifndef PARE_BACKENDS_EMIT_MODELINFO_H
+#define PARE_BACKENDS_EMIT_MODELINFO_H
+
+#include "backends/runtime/Abi.h"
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pare::emit {
+
+/// Preprocessing of an image input (`--image`).
+struct ImageInput {
+  std::string input; ///< name
+  uint32_t width = 0, height = 0, channels = 3;
+  bool nchw = true, bgr = false;
+  std::vector<float> mean, std; ///< empty: 0 and 1
+};
+
+/// What the compiler knows of a model beyond its graph.
+struct ModelInfo {
+  std::string name;
+  std::string metadata; ///< JSON for `info`
+  unsigned threads = 0; ///< 0: decided at start
+  std::vector<ImageInput> images;
+
+  struct Encoder {
+    std::vector<uint8_t> tokenizer;
+    ParePooling pooling = PARE_POOL_NONE;
+    bool normalize = false;
+    uint32_t maxTokens = 0;
+  };
+  std::optional<Encoder> encoder;
+};
+
+} // namespace pare::emit
+
+#endif

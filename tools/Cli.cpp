@@ -1,0 +1,80 @@
+//===- Cli.cpp - What all subcommands share
+//-------------------------------------===//
+#include "tools/Cli.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+
+namespace pare::tools {
+
+int fail(Error error) { return fail(Twine(toString(std::move(error)))); }
+
+int fail(const Twine &message) {
+  // Some libraries' errors have several lines; the first says what is wrong.
+  std::string text = message.str();
+  errs() << "pare: error: " << StringRef(text).split('\n').first << "\n";
+  return 1;
+}
+
+void note(bool quiet, const Twine &message) {
+  if (!quiet)
+    errs() << message << "\n";
+}
+
+void loadDialects(mlir::MLIRContext &context) {
+  context.loadDialect<nn::NNDialect, mlir::func::FuncDialect,
+                      mlir::arith::ArithDialect, mlir::math::MathDialect,
+                      mlir::scf::SCFDialect, mlir::cf::ControlFlowDialect,
+                      mlir::vector::VectorDialect, mlir::LLVM::LLVMDialect>();
+}
+
+Expected<ImportOptions> parseShapes(ArrayRef<std::string> shapes) {
+  ImportOptions options;
+  for (StringRef text : shapes) {
+    auto [name, shape] = text.split('=');
+    if (name.empty() || shape.empty())
+      return createStringError(
+          "--shape %s: expected NAME=SIZES, as in --shape input=1x3x224x224",
+          text.str().c_str());
+    options.shapes[name.str()] = shape.str();
+  }
+  return options;
+}
+
+Expected<Model> importModel(StringRef path, const ImportOptions &options,
+                            mlir::MLIRContext &context, bool quiet) {
+  Expected<const Importer *> importer = findImporter(path);
+  if (!importer)
+    return importer.takeError();
+  Expected<Model> model = (*importer)->import(path, options, context);
+  if (!model)
+    return model.takeError();
+  for (const std::string &warning : model->warnings)
+    note(quiet, "pare: warning: " + warning);
+  for (const WeightStore::NonFinite &tensor : model->weights->findNonFinite())
+    note(quiet, "pare: warning: weight '" + tensor.name + "' has " +
+                    Twine(tensor.nan) + " NaN and " + Twine(tensor.inf) +
+                    " infinite values");
+  return model;
+}
+
+std::string formatBytes(uint64_t bytes) {
+  std::string text;
+  raw_string_ostream stream(text);
+  if (bytes < 10000)
+    stream << bytes << " bytes";
+  else if (bytes < 10000000)
+    stream << format("%.1f kB", bytes / 1e3);
+  else
+    stream << format("%.1f MB", bytes / 1e6);
+  return text;
+}
+
+} // namespace pare::tools

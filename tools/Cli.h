@@ -1,0 +1,47 @@
+//===- Cli.h - What all subcommands share ------------------------*- C++
+//-*-===//
+#ifndef PARE_TOOLS_CLI_H
+#define PARE_TOOLS_CLI_H
+
+#include "frontend/Importer.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Error.h"
+
+namespace pare::tools {
+
+/// A subcommand: its options are registered under `command()`, `run` is called
+/// when the user names it.
+struct Subcommand {
+  llvm::cl::SubCommand *command;
+  int (*run)();
+};
+
+Subcommand compileCommand();
+Subcommand inspectCommand();
+Subcommand benchCommand();
+Subcommand diffCommand();
+
+/// Prints `error` as one line on standard error; returns exit code 1.
+int fail(llvm::Error error);
+int fail(const llvm::Twine &message);
+
+/// A line on standard error, unless --quiet.
+void note(bool quiet, const llvm::Twine &message);
+
+/// Loads every dialect that the compiler uses.
+void loadDialects(mlir::MLIRContext &context);
+
+/// `name=1x3x48x320` options as a map.
+llvm::Expected<ImportOptions> parseShapes(llvm::ArrayRef<std::string> shapes);
+
+/// Imports a model: finds its format, prints warnings.
+llvm::Expected<Model> importModel(llvm::StringRef path,
+                                  const ImportOptions &options,
+                                  mlir::MLIRContext &context, bool quiet);
+
+/// "22.7 MB", "812 bytes".
+std::string formatBytes(uint64_t bytes);
+
+} // namespace pare::tools
+
+#endif
