@@ -1,0 +1,151 @@
+//===- Passes.td - Passes over nn graphs -------------------*- tablegen -*-===//
+//
+// Every pass, with what it does and an example; docs/passes.md is generated
+// from this file. Passes that read or make weights, or ask the target, take
+// them through their create function (passes/Passes.h).
+//
+//===----------------------------------------------------------------------===//
+#ifndef PARE_PASSES
+#define PARE_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+class NN_Pass<string name> : Pass<name, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::pare::nn::NNDialect"];
+  let constructor = "::pare::create" # NAME # "Pass()";
+}
+
+def Simplify : NN_Pass<"nn-simplify"> {
+  let summary = "Algebraic identities on single ops";
+  let description = [{
+    Removes ops that change nothing (x * 1, x + 0, a cast to the same type, a
+    whole slice), merges chains (transposes, reshapes, clips), and says the same
+    more cheaply: division by a constant as multiplication, `1 / sqrt(x)` as
+    rsqrt, `pow(x, 2)` as x * x, a transposed right-hand side as
+    `transpose_rhs`, a gather of one known index as a slice.
+
+        %0 = nn.transpose %w {permutation = array<i64: 1, 0>} : …
+        %1 = nn.matmul %x, %0 : …
+        // becomes
+        %1 = nn.matmul %x, %w {transpose_rhs} : …
+  }];
+}
+
+def Recognize : NN_Pass<"nn-recognize"> {
+  let summary = "Finds the ops that exporters decompose";
+  let description = [{
+    Layer and RMS normalization, GELU in both forms, SiLU, hard swish, softmax
+    written out, and scaled dot-product attention over any arrangement of heads
+    become the one nn op that they are.
+
+        %s = nn.unary sigmoid %x : …
+        %y = nn.binary mul %x, %s : …
+        // becomes
+        %y = nn.unary silu %x : …
+  }];
+}
+
+def FoldConstants : NN_Pass<"nn-fold-constants"> {
+  let summary = "Evaluates what depends on weights and constants only";
+  let description = [{
+    An op whose operands are weights or constants is evaluated by the
+    interpreter, one op at a time. Results up to 1 KiB become `nn.constant`,
+    larger ones derived weights whose `source` is the first weight that went in.
+    Weights that nothing uses any more leave the module and the store.
+    Dequantized weights stay as they are: quantization is not undone.
+
+        %0 = nn.param @w : tensor<8x4xf32>
+        %1 = nn.transpose %0 {permutation = array<i64: 1, 0>} : …
+        // becomes
+        %1 = nn.param @w.transpose : tensor<4x8xf32>
+  }];
+}
+
+def FoldNormalization : NN_Pass<"nn-fold-normalization"> {
+  let summary = "Folds batch normalization and per-channel scaling into weights";
+  let description = [{
+    A batch normalization, or a multiplication by a constant per channel, after
+    a convolution or matrix product is folded into its filter; what remains is
+    one addition per channel. One before it is folded where no padding would
+    see the difference. Elsewhere a batch normalization becomes one
+    multiplication and one addition.
+
+        %0 = nn.conv %x, %f {…} : …
+        %1 = nn.batch_norm %0, %scale, %bias, %mean, %variance {…} : …
+        // becomes
+        %0 = nn.conv %x, %f.folded {…} : …
+        %1 = nn.binary add %0, %f.bias : …
+  }];
+}
+
+def SinkTransposes : NN_Pass<"nn-sink-transposes"> {
+  let summary = "Moves layout changes to where they cancel";
+  let description = [{
+    Importers wrap image ops, which are channels last here, in transposes. Each
+    transpose moves towards the results, through elementwise ops, concatenation,
+    reduction, padding, slicing and those reshapes that keep its axes together,
+    until it meets its inverse. What only moves axes of size 1 becomes a
+    reshape. A graph in which more elements would be transposed than before is
+    left as it was.
+
+        %0 = nn.transpose %x {permutation = array<i64: 0, 3, 1, 2>} : …
+        %1 = nn.unary relu %0 : …
+        %2 = nn.transpose %1 {permutation = array<i64: 0, 2, 3, 1>} : …
+        // becomes
+        %2 = nn.unary relu %x : …
+  }];
+}
+
+def MergeMatMuls : NN_Pass<"nn-merge-matmuls"> {
+  let summary = "Computes query, key and value in one matrix product";
+  let description = [{
+    Matrix products of the same input whose results (plus their biases) go to
+    one attention through reshapes are computed at once, by the concatenation of
+    their weights; slices of the last axis take their places.
+
+        %q = nn.matmul %x, %wq : (tensor<1x8x64xf32>, tensor<64x64xf32>) -> …
+        %k = nn.matmul %x, %wk : (tensor<1x8x64xf32>, tensor<64x64xf32>) -> …
+        // becomes
+        %qk = nn.matmul %x, %wq.merged : (tensor<1x8x64xf32>, tensor<64x128xf32>) -> …
+        %q = nn.slice %qk {…} : …
+        %k = nn.slice %qk {…} : …
+  }];
+}
+
+def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
+  let summary = "Weights and activations of matrix products in 8 bits";
+  let description = [{
+    Weights get symmetric codes in [-127, 127], one scale per output channel.
+    Activations of matrix products are quantized while running, one scale per
+    row; those of convolutions with one scale from calibration. Embedding tables
+    get one scale per row. What stays float, and why, is in the list of
+    decisions that the pass hands back.
+
+        %y = nn.matmul %x, %w : (tensor<4x64xf32>, tensor<64x32xf32>) -> tensor<4x32xf32>
+        // becomes
+        %c, %s = nn.dynamic_quantize %x to i8 : (tensor<4x64xf32>) -> (tensor<4x64xi8>, tensor<4x1xf32>)
+        %0 = nn.dequantize %c, %s : …
+        %1 = nn.dequantize %w.codes, %w.scales : (tensor<64x32xi8>, tensor<1x32xf32>) -> …
+        %y = nn.matmul %0, %1 : …
+  }];
+}
+
+def Fuse : NN_Pass<"nn-fuse"> {
+  let summary = "Groups ops that one kernel computes";
+  let description = [{
+    Anchors (matrix products, convolutions, layer and RMS normalization, gathers
+    of quantized tables) take the dequantizations of their operands and the
+    elementwise ops that follow; remaining elementwise ops form groups of their
+    own. A normalization also takes the addition before it and the dynamic
+    quantization after it, and then has several results. Ops that stand alone
+    stay as they are.
+
+        %0 = nn.matmul %x, %w : …
+        %1 = nn.binary add %0, %b : …
+        %2 = nn.unary gelu %1 : …
+        // becomes
+        %2 = nn.fused "matmul+add+gelu" (%x, %w, %b) : … { … }
+  }];
+}
+
+#endif

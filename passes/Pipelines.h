@@ -1,0 +1,27 @@
+//===- Pipelines.h - The order of passes ------------------------*- C++ -*-===//
+#ifndef PARE_PASSES_PIPELINES_H
+#define PARE_PASSES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include "passes/Passes.h"
+
+namespace pare {
+
+enum class Quantization { None, Int8 };
+
+struct PipelineOptions {
+  WeightStore *weights = nullptr; ///< required; outlives the pass manager
+  Quantization quantize = Quantization::None;
+  Int8Options int8; ///< used where `quantize` is Int8; its target may be null
+};
+
+/// Simplification only: the graph as a user would have written it, in float.
+void buildSimplifyPipeline(mlir::OpPassManager &passes, WeightStore *weights);
+
+/// An imported graph to one that is ready for lowering: simplify, quantize,
+/// fuse. Runs on the module.
+void buildPipeline(mlir::OpPassManager &passes, const PipelineOptions &options);
+
+} // namespace pare
+
+#endif

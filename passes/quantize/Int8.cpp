@@ -1,0 +1,362 @@
+//===- Int8.cpp - 8-bit weights and activations ---------------------------===//
+#include "passes/quantize/Int8.h"
+#include "passes/Passes.h"
+#include "passes/calibrate/Calibrate.h"
+#include "passes/simplify/DerivedWeights.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/FormatVariadic.h"
+#include <cmath>
+#include <map>
+
+using namespace mlir;
+
+namespace pare {
+
+#define GEN_PASS_DEF_QUANTIZEINT8
+#include "passes/Passes.h.inc"
+
+namespace {
+
+constexpr int64_t kMinOutputs = 16;
+constexpr int64_t kMinProductBytes = 16 << 10;
+constexpr int64_t kMinTableBytes = 64 << 10;
+
+/// A weight in codes and scales.
+struct QuantizedWeight {
+  Value codes, scales;
+  uint64_t bytes;
+  double error;
+};
+
+/// Codes of an activation with what dequantizes them.
+struct QuantizedActivation {
+  Value codes, scales, zero;
+};
+
+std::string formatMicroseconds(double us) {
+  return llvm::formatv("{0:F1} us", us).str();
+}
+
+class Quantizer {
+public:
+  Quantizer(ModuleOp module, WeightStore &weights, const Int8Options &options)
+      : module(module), weights(weights), options(options),
+        codeType(options.target ? options.target->codeType(module.getContext())
+                                : IntegerType::get(module.getContext(), 8)) {}
+
+  llvm::Error run() {
+    if (llvm::Error error = calibrateConvolutions())
+      return error;
+    SmallVector<nn::ParamOp> params;
+    module->walk([&](nn::ParamOp param) { params.push_back(param); });
+    llvm::StringSet<> seen;
+    for (nn::ParamOp param : params)
+      if (rankOf(param) >= 2 && seen.insert(param.getWeight()).second)
+        quantizeUses(param.getWeight());
+    eraseUnusedWeights(module, weights);
+    return llvm::Error::success();
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Decisions
+  //===--------------------------------------------------------------------===//
+
+  /// Why `op` keeps its weight in float; nullopt if it can have codes.
+  std::optional<std::string> whyFloat(OpOperand &use) {
+    Operation *op = use.getOwner();
+    auto type = cast<RankedTensorType>(use.get().getType());
+    int64_t bytes =
+        type.getNumElements() * nn::getElementBytes(type.getElementType());
+    if (!type.getElementType().isF32())
+      return "is not f32";
+    if (auto matmul = dyn_cast<nn::MatMulOp>(op)) {
+      if (use.getOperandNumber() != 1 || type.getRank() != 2)
+        return "is not the right-hand matrix of a product";
+      bool transposed = matmul.getTransposeRhs();
+      int64_t k = type.getDimSize(transposed ? 1 : 0),
+              n = type.getDimSize(transposed ? 0 : 1);
+      nn::Shape rows = shapeOf(matmul);
+      rows.pop_back();
+      return whyFloatProduct(rows, k, n, bytes);
+    }
+    if (auto conv = dyn_cast<nn::ConvOp>(op)) {
+      if (use.getOperandNumber() != 1)
+        return "is not the filter of a convolution";
+      if (conv.getGroups() != 1)
+        return int64_t(conv.getGroups()) == type.getDimSize(0)
+                   ? "depthwise convolution"
+                   : "grouped convolution";
+      if (!thresholds.contains(conv.getX()))
+        return "no calibration set for the input's scale";
+      if (thresholds.lookup(conv.getX()) == 0)
+        return "the input was zero in every calibration sample";
+      nn::Shape rows = shapeOf(conv);
+      rows.pop_back();
+      if (type.getShape().back() % 4 != 0)
+        return "input channels are not a multiple of 4";
+      return whyFloatProduct(rows, type.getNumElements() / type.getDimSize(0),
+                             type.getDimSize(0), bytes);
+    }
+    if (auto gather = dyn_cast<nn::GatherOp>(op)) {
+      if (use.getOperandNumber() != 0 || int64_t(gather.getAxis()) != 0 ||
+          type.getRank() != 2)
+        return "is not gathered by rows";
+      if (bytes < kMinTableBytes)
+        return "smaller than 64 KiB";
+      return std::nullopt;
+    }
+    return ("used by " + op->getName().getStringRef()).str();
+  }
+
+  std::optional<std::string> whyFloatProduct(ArrayRef<nn::Dim> rows, int64_t k,
+                                             int64_t n, int64_t bytes) {
+    if (k % 4 != 0)
+      return "inner dimension is not a multiple of 4";
+    if (n < kMinOutputs)
+      return "fewer than 16 outputs";
+    if (bytes < kMinProductBytes)
+      return "smaller than 16 KiB";
+    if (!options.target)
+      return std::nullopt;
+    int64_t m = nn::evaluate(nn::product(rows, module.getContext()),
+                             getTypicalSymbols());
+    auto integer = options.target->estimateMatMul(m, k, n, "int8"),
+         real = options.target->estimateMatMul(m, k, n, "f32");
+    if (!integer)
+      return ("no int8 kernel for " + options.target->name()).str();
+    if (real && real->microseconds <= integer->microseconds)
+      return "float is faster here: " + formatMicroseconds(real->microseconds) +
+             " against " + formatMicroseconds(integer->microseconds);
+    return std::nullopt;
+  }
+
+  /// Sizes at which kernels are compared: 64, within the declared bounds.
+  SmallVector<int64_t> getTypicalSymbols() {
+    func::FuncOp entry = nn::getEntry(module);
+    auto low = entry->getAttrOfType<DenseI64ArrayAttr>(nn::kDimMinAttr),
+         high = entry->getAttrOfType<DenseI64ArrayAttr>(nn::kDimMaxAttr);
+    SmallVector<int64_t> symbols(64, 64);
+    for (size_t i = 0; i < symbols.size(); ++i) {
+      if (high && i < size_t(high.size()))
+        symbols[i] = std::min(symbols[i], high[i]);
+      if (low && i < size_t(low.size()))
+        symbols[i] = std::max(symbols[i], low[i]);
+    }
+    return symbols;
+  }
+
+  void quantizeUses(StringRef name) {
+    auto weight = module.lookupSymbol<nn::WeightOp>(name);
+    auto type = cast<RankedTensorType>(weight.getType());
+    SmallVector<OpOperand *> uses;
+    module->walk([&](nn::ParamOp param) {
+      if (param.getWeight() == name)
+        for (OpOperand &use : param->getUses())
+          uses.push_back(&use);
+    });
+    llvm::sort(uses, [](OpOperand *a, OpOperand *b) {
+      return a->getOwner()->isBeforeInBlock(b->getOwner());
+    });
+    uint64_t bytes =
+        type.getNumElements() * nn::getElementBytes(type.getElementType());
+    TensorDecision decision{getSourceName(weight).str(),
+                            type.getShape().vec(),
+                            "",
+                            bytes,
+                            bytes,
+                            "",
+                            0};
+    llvm::raw_string_ostream(decision.format) << type.getElementType();
+    uint64_t after = 0;
+    bool keepsFloat = false;
+    for (OpOperand *use : uses) {
+      if (std::optional<std::string> reason = whyFloat(*use)) {
+        keepsFloat = true;
+        if (decision.reason.empty())
+          decision.reason = *reason;
+        continue;
+      }
+      bool isNew = !quantized.count({name.str(), getOutputAxis(*use)});
+      const QuantizedWeight &codes = quantizeWeight(weight, *use);
+      if (isNew)
+        after += codes.bytes;
+      decision.error = codes.error;
+      decision.format = isa<nn::GatherOp>(use->getOwner()) ? "int8 per row"
+                                                           : "int8 per channel";
+      decision.reason = getReason(use->getOwner());
+      rewriteUse(*use, codes);
+    }
+    if (after > 0) {
+      decision.bytesAfter = after + (keepsFloat ? bytes : 0);
+      if (keepsFloat)
+        decision.reason += ", and in float for other uses";
+    }
+    if (options.decisions)
+      options.decisions->push_back(std::move(decision));
+  }
+
+  static std::string getReason(Operation *op) {
+    if (isa<nn::GatherOp>(op))
+      return "embedding table";
+    return isa<nn::ConvOp>(op) ? "input scale from calibration"
+                               : "input quantized per row while running";
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Weights
+  //===--------------------------------------------------------------------===//
+
+  static int64_t getOutputAxis(OpOperand &use) {
+    auto matmul = dyn_cast<nn::MatMulOp>(use.getOwner());
+    return matmul && !matmul.getTransposeRhs() ? 1 : 0;
+  }
+
+  const QuantizedWeight &quantizeWeight(nn::WeightOp weight, OpOperand &use) {
+    int64_t axis = getOutputAxis(use);
+    auto [it, isNew] = quantized.try_emplace({weight.getSymName().str(), axis});
+    if (!isNew)
+      return it->second;
+    HostTensor tensor = HostTensor::view(weights.get(weight.getSymName()));
+    ArrayRef<float> values = tensor.values<float>();
+    auto type = tensor.type();
+    int64_t channels = type.getDimSize(axis), inner = 1;
+    for (int64_t size : type.getShape().drop_front(axis + 1))
+      inner *= size;
+    std::vector<float> scales(channels, 0);
+    auto channelOf = [&](size_t i) { return i / inner % channels; };
+    for (size_t i = 0; i < values.size(); ++i)
+      scales[channelOf(i)] =
+          std::max(scales[channelOf(i)], std::abs(values[i]));
+    for (float &scale : scales)
+      scale /= 127;
+    MLIRContext *context = module.getContext();
+    HostTensor codes(type.clone(IntegerType::get(context, 8)));
+    MutableArrayRef<int8_t> out = codes.values<int8_t>();
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+      float scale = scales[channelOf(i)];
+      float code = scale == 0 ? 0
+                              : std::clamp(std::nearbyint(values[i] / scale),
+                                           -127.0f, 127.0f);
+      out[i] = int8_t(code);
+      double delta = double(values[i]) - double(code) * scale;
+      difference += delta * delta;
+      norm += double(values[i]) * values[i];
+    }
+    // [K, N] takes scales [N]; [N, …] takes [N, 1, …].
+    SmallVector<int64_t> scaleShape(type.getRank() - axis, 1);
+    scaleShape[0] = channels;
+    HostTensor scaleTensor(
+        RankedTensorType::get(scaleShape, Float32Type::get(context)),
+        ArrayRef(scales));
+    OpBuilder builder(nn::getEntry(module).getBody());
+    StringRef name = getSourceName(weight);
+    Value like = use.get();
+    it->second = {
+        makeDerivedWeight(builder, weights, codes, like, name, "codes"),
+        makeDerivedWeight(builder, weights, scaleTensor, like, name, "scales"),
+        codes.bytes().size() + scaleTensor.bytes().size(),
+        norm > 0 ? std::sqrt(difference / norm) : 0};
+    return it->second;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Uses
+  //===--------------------------------------------------------------------===//
+
+  void rewriteUse(OpOperand &use, const QuantizedWeight &weight) {
+    Operation *op = use.getOwner();
+    OpBuilder builder(op);
+    use.set(nn::DequantizeOp::create(builder, weight.codes.getLoc(),
+                                     weight.codes, weight.scales, Value()));
+    if (isa<nn::GatherOp>(op))
+      return;
+    QuantizedActivation x = quantizeActivation(builder, op);
+    op->setOperand(0, nn::DequantizeOp::create(builder, x.codes.getLoc(),
+                                               x.codes, x.scales, x.zero));
+  }
+
+  QuantizedActivation quantizeActivation(OpBuilder &builder, Operation *op) {
+    Value x = op->getOperand(0);
+    bool isStatic = isa<nn::ConvOp>(op);
+    auto [it, isNew] = activations.try_emplace({x, unsigned(isStatic)});
+    // Consumers are visited weight by weight: codes go where x is made.
+    if (!isNew)
+      return it->second;
+    OpBuilder atValue(builder);
+    atValue.setInsertionPointAfterValue(x);
+    Location loc = getDerivedLoc(x.getLoc(), "codes");
+    QuantizedActivation &result = it->second;
+    if (isStatic) {
+      result.scales = makeScalar(atValue, loc, thresholds.lookup(x) / 127,
+                                 atValue.getF32Type());
+      result.codes =
+          nn::QuantizeOp::create(atValue, loc, x, result.scales, codeType);
+    } else {
+      auto codes = nn::DynamicQuantizeOp::create(atValue, loc, x, codeType);
+      result.codes = codes.getResult();
+      result.scales = codes.getScales();
+    }
+    if (codeType.isUnsignedInteger(8))
+      result.zero = nn::ConstantOp::create(
+          atValue, loc,
+          DenseElementsAttr::get(RankedTensorType::get({}, codeType),
+                                 atValue.getIntegerAttr(codeType, 128)));
+    return result;
+  }
+
+  llvm::Error calibrateConvolutions() {
+    llvm::SetVector<Value> values;
+    module->walk([&](nn::ConvOp conv) {
+      if (conv.getGroups() == 1 &&
+          conv.getFilter().getDefiningOp<nn::ParamOp>())
+        values.insert(conv.getX());
+    });
+    if (options.calibration.empty() || values.empty())
+      return llvm::Error::success();
+    auto statistics =
+        calibrate(module, weights, options.calibration, values.getArrayRef());
+    if (!statistics)
+      return statistics.takeError();
+    for (Value value : values)
+      thresholds[value] = statistics->lookup(value).chooseThreshold();
+    return llvm::Error::success();
+  }
+
+  ModuleOp module;
+  WeightStore &weights;
+  const Int8Options &options;
+  Type codeType;
+  DenseMap<Value, double> thresholds;
+  std::map<std::pair<std::string, int64_t>, QuantizedWeight> quantized;
+  /// By value and whether the scale is static.
+  DenseMap<std::pair<Value, unsigned>, QuantizedActivation> activations;
+};
+
+struct QuantizeInt8Pass : impl::QuantizeInt8Base<QuantizeInt8Pass> {
+  QuantizeInt8Pass(WeightStore *weights, Int8Options options)
+      : weights(weights), options(std::move(options)) {}
+
+  void runOnOperation() override {
+    if (llvm::Error error =
+            Quantizer(getOperation(), *weights, options).run()) {
+      emitError(UnknownLoc::get(&getContext()),
+                llvm::toString(std::move(error)));
+      signalPassFailure();
+    }
+  }
+
+  WeightStore *weights;
+  Int8Options options;
+};
+
+} // namespace
+
+std::unique_ptr<Pass> createQuantizeInt8Pass(WeightStore *weights,
+                                             Int8Options options) {
+  return std::make_unique<QuantizeInt8Pass>(weights, std::move(options));
+}
+
+} // namespace pare

@@ -1,0 +1,37 @@
+//===- Int8.h - 8-bit weights and activations -------------------*- C++ -*-===//
+#ifndef PARE_PASSES_QUANTIZE_INT8_H
+#define PARE_PASSES_QUANTIZE_INT8_H
+
+#include "passes/Target.h"
+#include "passes/reference/HostTensor.h"
+#include <string>
+#include <vector>
+
+namespace pare {
+
+/// What became of one weight, for the table that the user sees.
+struct TensorDecision {
+  std::string tensor;         ///< the source's name
+  std::vector<int64_t> shape; ///< in the graph's layout
+  std::string format;         ///< "int8 per channel", "int8 per row", "f32", …
+  uint64_t bytesBefore;
+  uint64_t bytesAfter; ///< codes and scales
+  std::string reason;  ///< why this format
+  double error;        ///< ‖w − ŵ‖ / ‖w‖; 0 where the weight is unchanged
+};
+
+struct Int8Options {
+  /// Asked for the code type and for kernels' estimates; null: codes are i8
+  /// and everything that can be quantized is.
+  const Target *target = nullptr;
+  /// The entry's inputs, one list per sample, for the activation scales of
+  /// convolutions; without any, convolutions stay float.
+  std::vector<std::vector<HostTensor>> calibration;
+  /// Where decisions are appended, one per weight of at least two axes, in
+  /// program order; may be null.
+  std::vector<TensorDecision> *decisions = nullptr;
+};
+
+} // namespace pare
+
+#endif
