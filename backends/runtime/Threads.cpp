@@ -72,17 +72,15 @@ struct ThreadPool::Worker {
 };
 
 ThreadPool *ThreadPool::create(uint32_t threads) {
-  void *memory = nullptr;
-  if (posix_memalign(&memory, 64, sizeof(ThreadPool)))
+  auto *pool = static_cast<ThreadPool *>(mapPages(sizeof(ThreadPool)));
+  if (!pool)
     return nullptr;
-  memset(memory, 0, sizeof(ThreadPool));
-  auto *pool = static_cast<ThreadPool *>(memory);
   pool->numThreads = 1;
   if (threads <= 1)
     return pool;
   pool->workers = static_cast<Worker *>(calloc(threads, sizeof(Worker)));
   if (!pool->workers) {
-    free(pool);
+    unmapPages(pool, sizeof(ThreadPool));
     return nullptr;
   }
   cpu_set_t cpus;
@@ -115,7 +113,7 @@ void ThreadPool::destroy() {
   for (uint32_t i = 1; i < numThreads; ++i)
     pthread_join(workers[i].thread, nullptr);
   free(workers);
-  free(this);
+  unmapPages(this, sizeof(ThreadPool));
 }
 
 void ThreadPool::wake(uint32_t count) {

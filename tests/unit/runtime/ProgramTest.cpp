@@ -436,12 +436,33 @@ TEST_F(ProgramTest, EmbedManyLines) {
 }
 
 TEST_F(ProgramTest, Sizes) {
-  for (const char *program : {"toy", "toy_encoder", "toy_image"})
-    EXPECT_LE(
-        std::filesystem::file_size(std::string(TOY_PROGRAMS "/") + program),
-        900u << 10)
-        << program;
+  auto size = [](const char *program) {
+    return std::filesystem::file_size(std::string(TOY_PROGRAMS "/") + program);
+  };
+  EXPECT_LE(size("toy"), 100u << 10);
+  EXPECT_LE(size("toy_encoder"), 110u << 10);
+  EXPECT_LE(size("toy_image"), 160u << 10);
+  EXPECT_LE(size("toy_glibc"), 900u << 10);
   // Pictures are linked in only where the model asks for them.
-  EXPECT_GT(std::filesystem::file_size(TOY_PROGRAMS "/toy_image"),
-            std::filesystem::file_size(TOY_PROGRAMS "/toy") + 20000);
+  EXPECT_GT(size("toy_image"), size("toy") + 20000);
+}
+
+// The runtime does the same over the system's C library.
+TEST_F(ProgramTest, Glibc) {
+  writeInput("x.npy", 11);
+  std::string bytes[2];
+  for (int i = 0; i < 2; ++i) {
+    Ran ran = run(std::string(i ? "toy_glibc" : "toy") + " run --threads 3 " +
+                  path("x.npy") + " --output " + path("y.npz") + " --input " +
+                  path("x.npy"));
+    EXPECT_EQ(ran.code, 1); // a stray argument
+    ran = run(std::string(i ? "toy_glibc" : "toy") + " run --threads 3" +
+              " --output " + path("y.npz") + " --input " + path("x.npy"));
+    EXPECT_EQ(ran.code, 0) << ran.error;
+    bytes[i] = readText(path("y.npz"));
+  }
+  EXPECT_FALSE(bytes[0].empty());
+  EXPECT_EQ(bytes[0], bytes[1]);
+  EXPECT_EQ(run("toy_glibc info").out, run("toy info").out);
+  EXPECT_EQ(run("toy_glibc bench --runs 5 --guard").code, 0);
 }
