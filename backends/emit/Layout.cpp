@@ -150,26 +150,32 @@ void Planner::placeBuffers() {
 }
 
 PareRef Planner::refer(const cpu::Operand &operand) {
-  if (operand.packed >= 0)
-    return {PARE_SPACE_WEIGHTS, 0, int64_t(weightOffsets[operand.packed])};
+  PareRef ref{};
+  if (operand.byteOffset)
+    ref.offset_slot = layout.slot(operand.byteOffset) + 1;
+  if (operand.packed >= 0) {
+    ref.space = PARE_SPACE_WEIGHTS;
+    ref.index = weightOffsets[operand.packed];
+    return ref;
+  }
   Value value = operand.value;
-  assert((!operand.byteOffset || value.getDefiningOp()) &&
-         "offsets are into the arena");
-  if (auto arg = dyn_cast<BlockArgument>(value))
-    return {PARE_SPACE_INPUT, 0, arg.getArgNumber()};
-  auto *it = lives.find(value);
-  assert(it != lives.end() && "a value that no call makes");
-  if (it->second.output >= 0)
-    return {PARE_SPACE_OUTPUT, 0, it->second.output};
+  if (auto arg = dyn_cast<BlockArgument>(value)) {
+    ref.space = PARE_SPACE_INPUT;
+    ref.index = arg.getArgNumber();
+    return ref;
+  }
+  auto *life = lives.find(value);
+  assert(life != lives.end() && "a value that no call makes");
+  if (life->second.output >= 0) {
+    ref.space = PARE_SPACE_OUTPUT;
+    ref.index = life->second.output;
+    return ref;
+  }
   while (Value root = sharedWith.lookup(value))
     value = root;
-  unsigned slot = offsetSlot.lookup(value);
-  if (operand.byteOffset) {
-    unsigned offset = layout.slot(operand.byteOffset);
-    layout.slots.push_back({Slot::Sum, {}, {slot, offset}});
-    slot = layout.slots.size() - 1;
-  }
-  return {PARE_SPACE_ARENA, 0, slot};
+  ref.space = PARE_SPACE_ARENA;
+  ref.index = offsetSlot.lookup(value);
+  return ref;
 }
 
 llvm::Error Planner::run() {

@@ -170,7 +170,7 @@ private:
   Expected<std::vector<Constant *>> dimInfos();
   Constant *ref(const PareRef &r) {
     return tables.record(
-        {tables.u32(r.space), tables.u32(0), tables.i64(r.index)});
+        {tables.u32(r.space), tables.u32(r.offset_slot), tables.i64(r.index)});
   }
   Constant *step(unsigned index);
   Expected<std::vector<Constant *>> imageInfos(const ModelInfo &info);

@@ -56,8 +56,8 @@ typedef enum {
 } PareSpace;
 
 typedef struct {
-  uint32_t space; /* PareSpace */
-  uint32_t reserved;
+  uint32_t space;       /* PareSpace */
+  uint32_t offset_slot; /* 0: none; else slots[offset_slot - 1] bytes are added */
   int64_t index;
 } PareRef;
 

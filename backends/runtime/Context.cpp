@@ -248,15 +248,16 @@ static void runTask(void *state, int64_t task, uint32_t worker) {
 
 static void *resolve(const PareContext &context, const PareRef &ref,
                      const PareTensor *inputs, const PareTensor *outputs) {
+  int64_t offset = ref.offset_slot ? context.slots[ref.offset_slot - 1] : 0;
   switch (ref.space) {
   case PARE_SPACE_ARENA:
-    return context.arena.data + context.slots[ref.index];
+    return context.arena.data + context.slots[ref.index] + offset;
   case PARE_SPACE_WEIGHTS:
-    return const_cast<uint8_t *>(context.weights) + ref.index;
+    return const_cast<uint8_t *>(context.weights) + ref.index + offset;
   case PARE_SPACE_INPUT:
-    return inputs[ref.index].data;
+    return static_cast<uint8_t *>(inputs[ref.index].data) + offset;
   default:
-    return outputs[ref.index].data;
+    return static_cast<uint8_t *>(outputs[ref.index].data) + offset;
   }
 }
 

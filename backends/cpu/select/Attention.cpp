@@ -28,27 +28,8 @@ static bool splitsHeads(Value value, Value rows) {
          heads[1] == row[1];
 }
 
-/// Whether `value`'s buffer is in the arena: offsets into what the caller binds
-/// are not.
-static bool isInArena(Value value) {
-  Value buffer = getBuffer(value);
-  Operation *def = buffer.getDefiningOp();
-  if (!def || isa<nn::ParamOp, nn::ConstantOp>(def))
-    return false;
-  SmallVector<Value> aliases{buffer};
-  while (!aliases.empty())
-    for (Operation *user : aliases.pop_back_val().getUsers()) {
-      if (isa<func::ReturnOp>(user))
-        return false;
-      if (auto reshape = dyn_cast<nn::ReshapeOp>(user))
-        aliases.push_back(reshape.getResult());
-    }
-  return true;
-}
-
 bool isReadInPlace(nn::SliceOp slice) {
-  if (!cutsRows(slice) || slice.getResult().use_empty() ||
-      !isInArena(slice.getX()))
+  if (!cutsRows(slice) || slice.getResult().use_empty())
     return false;
   for (Operation *user : slice.getResult().getUsers()) {
     auto reshape = dyn_cast<nn::ReshapeOp>(user);
