@@ -52,20 +52,32 @@ void emitConv(KernelBuilder &kb, const ConvSpec &spec) {
     product.scales = kb.ptr(spec.scales);
     product.compensation = kb.ptr(spec.compensation);
   }
-  product.pixels = kb.mul(kb.mul(n, h), w);
   product.epilogue = spec.epilogue;
-  product.gather = [&](Value row, Value slot) {
-    Pixel pixel = decodePixel(kb, row, oh, ow);
-    Value iy0 = kb.sub(kb.mul(pixel.y, spec.strideH), kb.idx(spec.padT));
-    Value ix0 = kb.sub(kb.mul(pixel.x, spec.strideW), kb.idx(spec.padL));
-    Value image = kb.mul(pixel.n, h);
-    int64_t perLine = shape.taps / spec.kernelH;
-    kb.loop(kb.idx(0), kb.idx(spec.kernelH), 1, [&](Value ky) {
-      Value iy = kb.add(iy0, kb.mul(ky, spec.dilationH));
-      Value inside = compare(kb, arith::CmpIPredicate::ult, iy, h);
-      kb.loop(kb.idx(0), kb.idx(perLine), 1, [&](Value kx) {
-        product.setRun(slot, kb.add(kb.mul(ky, perLine), kx), kb.add(image, iy),
-                       inside, kb.add(ix0, kb.mul(kx, spec.dilationW)), w);
+
+  auto start = [&](const Pixel &row) -> std::pair<Value, Value> {
+    return {kb.sub(kb.mul(row.y, spec.strideH), kb.idx(spec.padT)),
+            kb.sub(kb.mul(row.x, spec.strideW), kb.idx(spec.padL))};
+  };
+  RowGeometry &rows = product.rows;
+  rows.n = n;
+  rows.h = h;
+  rows.w = w;
+  rows.lines = oh;
+  rows.columns = ow;
+  rows.columnStep = spec.strideW;
+  rows.bounds = [&](const Pixel &row) -> RowGeometry::Bounds {
+    auto [y, x] = start(row);
+    return {y, kb.add(y, (spec.kernelH - 1) * spec.dilationH), x,
+            kb.add(x, (spec.kernelW - 1) * spec.dilationW)};
+  };
+  rows.forEachRun = [&](const Pixel &row, RowGeometry::RunFn run) {
+    auto [y, x] = start(row);
+    int64_t runs = spec.kernelW / shape.runPixels;
+    kb.loop(kb.idx(0), kb.idx(spec.kernelH), 1, [&, y = y, x = x](Value ky) {
+      Value iy = kb.add(y, kb.mul(ky, spec.dilationH));
+      kb.loop(kb.idx(0), kb.idx(runs), 1, [&](Value kx) {
+        run(kb.add(kb.mul(ky, runs), kx), iy,
+            kb.add(x, kb.mul(kx, spec.dilationW)));
       });
     });
   };
@@ -79,6 +91,14 @@ void emitConv(KernelBuilder &kb, const ConvSpec &spec) {
 //===----------------------------------------------------------------------===//
 // Packing
 //===----------------------------------------------------------------------===//
+
+int64_t packedConvSize(const ConvSpec &spec) {
+  return spec.groups * indirectShape(spec).groupWeights();
+}
+
+int64_t packedCompensationSize(const ConvSpec &spec) {
+  return spec.groups * indirectShape(spec).panels() * kPanel;
+}
 
 llvm::SmallVector<float, 0> packConvF32(const ConvSpec &spec,
                                         llvm::ArrayRef<float> filters) {

@@ -77,6 +77,11 @@ ConvTiling convTiling(const ConvTransposeSpec &spec, const Isa &isa);
 void emitConv(KernelBuilder &kb, const ConvSpec &spec);
 void emitConvTranspose(KernelBuilder &kb, const ConvTransposeSpec &spec);
 
+/// Elements of packed weights, and of packed compensation.
+int64_t packedConvSize(const ConvSpec &spec);
+int64_t packedConvSize(const ConvTransposeSpec &spec);
+int64_t packedCompensationSize(const ConvSpec &spec);
+
 /// Filters [O, KH, KW, C / groups] in the kernel's order. Only channel counts,
 /// kernel, dilation and groups of `spec` matter.
 llvm::SmallVector<float, 0> packConvF32(const ConvSpec &spec,

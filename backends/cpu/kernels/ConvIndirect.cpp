@@ -81,11 +81,17 @@ Value IndirectProduct::padding() {
 // The table of pointers
 //===----------------------------------------------------------------------===//
 
-/// Rows of a tile are neighbours: [row block][tap][row in block].
-Value IndirectProduct::tableIndex(Value slot, Value tap) {
-  Value block = kb.divFloor(slot, tiling.tile.rows);
-  Value line = kb.add(kb.mul(block, shape.taps), tap);
-  return kb.add(kb.mul(line, tiling.tile.rows), kb.rem(slot, tiling.tile.rows));
+/// [row block][tap][row in block].
+Value IndirectProduct::tableIndex(Value rowBlock, Value tap) {
+  return kb.mul(kb.add(kb.mul(rowBlock, shape.taps), tap), tiling.tile.rows);
+}
+
+Value IndirectProduct::both(Value a, Value b) {
+  return kb.createOrFold<arith::AndIOp>(a, b);
+}
+
+Value IndirectProduct::atLeast(Value a, Value b) {
+  return compare(kb, CmpIPredicate::sge, a, b);
 }
 
 void IndirectProduct::fillZeros() {
@@ -94,51 +100,95 @@ void IndirectProduct::fillZeros() {
           [&](Value i) { kb.store(zeros, block, i); });
 }
 
-void IndirectProduct::setRun(Value slot, Value tap, Value line,
-                             Value lineInside, Value ix, Value width) {
-  Value table = at(tiling.table), index = tableIndex(slot, tap);
-  Value pixel = kb.add(kb.mul(line, width), ix);
-  Value there = kb.gep(elem, in, kb.mul(pixel, shape.channels));
-  auto both = [&](Value a, Value b) {
-    return kb.createOrFold<arith::AndIOp>(a, b);
-  };
-  if (!shape.copies()) {
-    Value inside = both(lineInside, compare(kb, CmpIPredicate::ult, ix, width));
-    kb.store(select(kb, inside, there, at(tiling.zeros)), table, index);
-    return;
-  }
+/// Whether a run may be read in place that starts at input pixel `pixel` and is
+/// inside its line: what is read beyond it must be in the input.
+Value IndirectProduct::readable(Value pixel) {
+  int64_t beyond = llvm::divideCeil(shape.overread(), shape.channels);
+  Value end = kb.add(pixel, shape.runPixels + beyond);
+  return atLeast(kb.mul(kb.mul(rows.n, rows.h), rows.w), end);
+}
 
-  Value end = kb.add(ix, shape.runPixels);
-  Value whole =
-      both(lineInside, compare(kb, CmpIPredicate::sge, ix, kb.idx(0)));
-  whole = both(whole, compare(kb, CmpIPredicate::sle, end, width));
+void IndirectProduct::gather(Value rowBlock, Value lastRow) {
+  int64_t count = tiling.tile.rows;
+  Value first = kb.add(firstRow, kb.mul(rowBlock, count));
+  Pixel pixel = decodePixel(kb, first, rows.lines, rows.columns);
+  RowGeometry::Bounds bounds = rows.bounds(pixel);
+  int64_t distance = (count - 1) * rows.columnStep;
+  Value zero = kb.idx(0);
+
+  Value interior = atLeast(rows.columns, kb.add(pixel.x, count));
+  interior = both(interior, atLeast(bounds.xFirst, zero));
+  interior = both(interior, atLeast(bounds.yFirst, zero));
+  interior = both(interior, kb.less(kb.add(bounds.xLast, distance), rows.w));
+  interior = both(interior, kb.less(bounds.yLast, rows.h));
   if (shape.overread() > 0) {
-    Value behind = kb.sub(pixels, kb.add(pixel, shape.runPixels));
-    int64_t needed = llvm::divideCeil(shape.overread(), shape.channels);
-    whole =
-        both(whole, compare(kb, CmpIPredicate::sge, behind, kb.idx(needed)));
+    Value line = kb.add(kb.mul(pixel.n, rows.h), bounds.yLast);
+    Value last = kb.add(kb.mul(line, rows.w), kb.add(bounds.xLast, distance));
+    interior = both(interior, readable(last));
   }
   kb.ifThen(
-      whole, [&] { kb.store(there, table, index); },
+      interior, [&] { gatherInterior(rowBlock, pixel); },
       [&] {
-        kb.ifThen(
-            lineInside,
-            [&] {
-              Value number = kb.add(kb.mul(slot, shape.taps), tap);
-              Value copy = kb.gep(elem, at(tiling.slots),
-                                  kb.mul(number, shape.slotLength()));
-              copyRun(copy, there, ix, width);
-              kb.store(copy, table, index);
-            },
-            [&] { kb.store(at(tiling.zeros), table, index); });
+        // Rows that complete the last tile repeat the last row and are not
+        // stored.
+        kb.loop(zero, kb.idx(count), 1, [&](Value r) {
+          gatherRow(rowBlock, r, kb.minIdx(kb.add(first, r), lastRow));
+        });
       });
+}
+
+/// Rows of one line whose runs are all inside: they lie at equal distances.
+void IndirectProduct::gatherInterior(Value rowBlock, const Pixel &pixel) {
+  Value image = kb.mul(pixel.n, rows.h), table = at(tiling.table);
+  rows.forEachRun(pixel, [&](Value tap, Value iy, Value ix) {
+    Value at = kb.add(kb.mul(kb.add(image, iy), rows.w), ix);
+    Value run = kb.gep(elem, in, kb.mul(at, shape.channels));
+    Value entry = kb.gep(in.getType(), table, tableIndex(rowBlock, tap));
+    for (unsigned r = 0; r < tiling.tile.rows; ++r)
+      kb.store(kb.gep(elem, run, kb.idx(r * rows.columnStep * shape.channels)),
+               entry, kb.idx(r));
+  });
+}
+
+void IndirectProduct::gatherRow(Value rowBlock, Value r, Value row) {
+  Pixel pixel = decodePixel(kb, row, rows.lines, rows.columns);
+  Value image = kb.mul(pixel.n, rows.h), table = at(tiling.table);
+  rows.forEachRun(pixel, [&](Value tap, Value iy, Value ix) {
+    Value index = kb.add(tableIndex(rowBlock, tap), r);
+    Value lineInside = compare(kb, CmpIPredicate::ult, iy, rows.h);
+    Value start = kb.add(kb.mul(kb.add(image, iy), rows.w), ix);
+    Value there = kb.gep(elem, in, kb.mul(start, shape.channels));
+    if (!shape.copies()) {
+      Value inside =
+          both(lineInside, compare(kb, CmpIPredicate::ult, ix, rows.w));
+      kb.store(select(kb, inside, there, at(tiling.zeros)), table, index);
+      return;
+    }
+    Value whole = both(lineInside, atLeast(ix, kb.idx(0)));
+    whole = both(whole, atLeast(rows.w, kb.add(ix, shape.runPixels)));
+    if (shape.overread() > 0)
+      whole = both(whole, readable(start));
+    kb.ifThen(
+        whole, [&] { kb.store(there, table, index); },
+        [&] {
+          kb.ifThen(
+              lineInside,
+              [&] {
+                Value copy = kb.gep(elem, at(tiling.slots),
+                                    kb.mul(index, shape.slotLength()));
+                copyRun(copy, there, ix);
+                kb.store(copy, table, index);
+              },
+              [&] { kb.store(at(tiling.zeros), table, index); });
+        });
+  });
 }
 
 /// Copies the run of a line at `from`, column `ix`, with padding where it is
 /// outside.
-void IndirectProduct::copyRun(Value to, Value from, Value ix, Value width) {
+void IndirectProduct::copyRun(Value to, Value from, Value ix) {
   kb.loop(kb.idx(0), kb.idx(shape.runPixels), 1, [&](Value p) {
-    Value inside = compare(kb, CmpIPredicate::ult, kb.add(ix, p), width);
+    Value inside = compare(kb, CmpIPredicate::ult, kb.add(ix, p), rows.w);
     Value offset = kb.mul(p, shape.channels);
     auto forEachValue = [&](llvm::function_ref<Value(Value)> value) {
       kb.loop(kb.idx(0), kb.idx(shape.channels), 1, [&](Value c) {
@@ -160,13 +210,11 @@ void IndirectProduct::copyRun(Value to, Value from, Value ix, Value width) {
 void IndirectProduct::emit(Value first, Value last, Value columnTask) {
   firstRow = first;
   fillZeros();
-  Value rows = kb.maxIdx(kb.sub(last, first), kb.idx(0));
-  Value rowBlocks = kb.divCeil(rows, tiling.tile.rows);
+  Value count = kb.maxIdx(kb.sub(last, first), kb.idx(0));
+  Value rowBlocks = kb.divCeil(count, tiling.tile.rows);
   Value lastRow = kb.sub(last, kb.idx(1));
-  // Rows that complete the last tile repeat the last row and are not stored.
-  kb.loop(kb.idx(0), kb.mul(rowBlocks, tiling.tile.rows), 1, [&](Value slot) {
-    gather(kb.minIdx(kb.add(first, slot), lastRow), slot);
-  });
+  kb.loop(kb.idx(0), rowBlocks, 1,
+          [&](Value rowBlock) { gather(rowBlock, lastRow); });
 
   auto [begin, end] = taskRange(kb, columnTask, tiling.blocksPerTask,
                                 kb.idx(tiling.columnBlocks));
@@ -175,7 +223,7 @@ void IndirectProduct::emit(Value first, Value last, Value columnTask) {
     end = kb.idx(tiling.columnBlocks);
   }
   auto block = [&](Value rowBlock, Value columnBlock) {
-    Value left = kb.sub(rows, kb.mul(rowBlock, tiling.tile.rows));
+    Value left = kb.sub(count, kb.mul(rowBlock, tiling.tile.rows));
     emitBlock(rowBlock, left, columnBlock);
   };
   auto forRows = [&](llvm::function_ref<void(Value)> body) {
@@ -234,7 +282,7 @@ void IndirectProduct::emitTile(Value rowBlock, Value rowsLeft, Value group,
   Type pointer = in.getType();
   Value table = at(tiling.table);
   auto addTap = [&](Value tap, ValueRange sums) {
-    Value index = kb.mul(kb.add(kb.mul(rowBlock, shape.taps), tap), tile.rows);
+    Value index = tableIndex(rowBlock, tap);
     SmallVector<Value> rowPtrs, taps;
     for (unsigned r = 0; r < tile.rows; ++r) {
       Value row = kb.load(pointer, table, kb.add(index, r));

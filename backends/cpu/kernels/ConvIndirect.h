@@ -79,6 +79,25 @@ struct IndirectTiling {
   int64_t zeros, table, sums, slots, scratchBytes;
 };
 
+/// Which input pixels the rows of a product read. A row is a pixel of a grid
+/// [N, lines, columns] of outputs.
+struct RowGeometry {
+  mlir::Value n, h, w;        ///< of the input
+  mlir::Value lines, columns; ///< of the grid
+  /// Input columns between neighbours in a line of the grid.
+  int64_t columnStep = 1;
+  /// Input lines and columns that a row's runs reach, first and last; they may
+  /// be outside of the input.
+  struct Bounds {
+    mlir::Value yFirst, yLast, xFirst, xLast;
+  };
+  std::function<Bounds(const Pixel &row)> bounds;
+  /// Calls `run` for every tap: its number, input line and first column.
+  using RunFn =
+      llvm::function_ref<void(mlir::Value tap, mlir::Value iy, mlir::Value ix)>;
+  std::function<void(const Pixel &row, RunFn run)> forEachRun;
+};
+
 /// One indirect product being emitted. The owner sets the fields, then calls
 /// `emit` inside the kernel.
 class IndirectProduct {
@@ -88,30 +107,27 @@ public:
 
   mlir::Value in, out, weights;     ///< pointers
   mlir::Value scales, compensation; ///< pointers, int8 only
-  mlir::Value pixels;               ///< input pixels in all, N * H * W
   mlir::Value tapCount;             ///< taps in use; null: all
+  RowGeometry rows;
   Epilogue epilogue;
-  /// Calls `addRun` or `addPixel` for every tap of a row, with its number.
-  std::function<void(mlir::Value row, mlir::Value slot)> gather;
-  /// The output pixel of a row, and whether it exists (null: always).
+  /// The output pixel of a row, and whether it exists. Null: the row itself.
   std::function<std::pair<mlir::Value, mlir::Value>(mlir::Value row)> outputRow;
 
   /// Computes rows [first, last) and the columns of task `columnTask`.
   void emit(mlir::Value first, mlir::Value last, mlir::Value columnTask);
 
-  /// Says that tap `tap` of the row of `slot` reads runPixels pixels from
-  /// column `ix` of input line `line` (n * H + iy), which has `width` pixels
-  /// and is there at all where `lineInside` (i1) says so. `ix` may be negative.
-  void setRun(mlir::Value slot, mlir::Value tap, mlir::Value line,
-              mlir::Value lineInside, mlir::Value ix, mlir::Value width);
-
 private:
   mlir::Value at(int64_t byteOffset); ///< pointer into scratch
   mlir::Value padding();
-  mlir::Value tableIndex(mlir::Value slot, mlir::Value tap);
+  mlir::Value both(mlir::Value a, mlir::Value b);
+  mlir::Value atLeast(mlir::Value a, mlir::Value b);
+  mlir::Value tableIndex(mlir::Value rowBlock, mlir::Value tap);
   void fillZeros();
-  void copyRun(mlir::Value to, mlir::Value from, mlir::Value ix,
-               mlir::Value width);
+  void gather(mlir::Value rowBlock, mlir::Value lastRow);
+  void gatherInterior(mlir::Value rowBlock, const Pixel &pixel);
+  void gatherRow(mlir::Value rowBlock, mlir::Value r, mlir::Value row);
+  mlir::Value readable(mlir::Value pixel);
+  void copyRun(mlir::Value to, mlir::Value from, mlir::Value ix);
   void emitBlock(mlir::Value rowBlock, mlir::Value rowsLeft, mlir::Value block);
   void emitTile(mlir::Value rowBlock, mlir::Value rowsLeft, mlir::Value group,
                 mlir::Value column, int64_t columns);

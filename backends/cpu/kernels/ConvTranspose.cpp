@@ -99,19 +99,26 @@ void emitConvTranspose(KernelBuilder &kb, const ConvTransposeSpec &spec) {
   product.out = kb.ptr(spec.out);
   product.weights = kb.gep(kb.getF32Type(), kb.ptr(spec.weights),
                            kb.mul(phase, shape.groups * shape.groupWeights()));
-  product.pixels = kb.mul(kb.mul(n, h), w);
   product.tapCount = kb.mul(vertical.taps, horizontal.taps);
   product.epilogue = spec.epilogue;
-  product.gather = [&](Value row, Value slot) {
-    Pixel pixel = decodePixel(kb, row, phaseRows, phaseCols);
-    Value image = kb.mul(pixel.n, h);
+  RowGeometry &grid = product.rows;
+  grid.n = n;
+  grid.h = h;
+  grid.w = w;
+  grid.lines = phaseRows;
+  grid.columns = phaseCols;
+  grid.bounds = [&](const Pixel &row) -> RowGeometry::Bounds {
+    Value y = kb.add(row.y, vertical.shift);
+    Value x = kb.add(row.x, horizontal.shift);
+    return {kb.add(kb.sub(y, vertical.taps), 1), y,
+            kb.add(kb.sub(x, horizontal.taps), 1), x};
+  };
+  grid.forEachRun = [&](const Pixel &row, RowGeometry::RunFn run) {
     kb.loop(kb.idx(0), vertical.taps, 1, [&](Value ty) {
-      Value iy = kb.sub(kb.add(pixel.y, vertical.shift), ty);
-      Value inside = compare(kb, arith::CmpIPredicate::ult, iy, h);
+      Value iy = kb.sub(kb.add(row.y, vertical.shift), ty);
       kb.loop(kb.idx(0), horizontal.taps, 1, [&](Value tx) {
-        Value ix = kb.sub(kb.add(pixel.x, horizontal.shift), tx);
-        product.setRun(slot, kb.add(kb.mul(ty, horizontal.taps), tx),
-                       kb.add(image, iy), inside, ix, w);
+        run(kb.add(kb.mul(ty, horizontal.taps), tx), iy,
+            kb.sub(kb.add(row.x, horizontal.shift), tx));
       });
     });
   };
@@ -127,6 +134,11 @@ void emitConvTranspose(KernelBuilder &kb, const ConvTransposeSpec &spec) {
   auto [first, last] =
       taskRange(kb, kb.rem(task, rowTasks), tiling.rowsPerTask, rows);
   product.emit(first, last, kb.rem(kb.task(), tiling.columnTasks));
+}
+
+int64_t packedConvSize(const ConvTransposeSpec &spec) {
+  return spec.strideH * spec.strideW * spec.groups *
+         indirectShape(spec).groupWeights();
 }
 
 llvm::SmallVector<float, 0>

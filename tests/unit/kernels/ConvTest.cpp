@@ -48,6 +48,7 @@ void checkF32(const ConvCase &p, Random &random, llvm::StringRef target) {
   std::vector<float> filters =
       random.floats(p.o * p.kh * p.kw * p.c / p.groups);
   llvm::SmallVector<float, 0> packedWeights = packConvF32(spec, filters);
+  ASSERT_EQ(int64_t(packedWeights.size()), packedConvSize(spec));
   Guarded<float> packed({packedWeights.begin(), packedWeights.end()});
   Guarded<float> bias(random.floats(p.o));
   Guarded<float> residual(random.floats(p.n * p.oh * p.ow * p.o));
@@ -122,6 +123,8 @@ void checkS8(const ConvCase &p, Random &random, llvm::StringRef target) {
   std::vector<int8_t> filters =
       random.codes(p.o * p.kh * p.kw * p.c / p.groups);
   PackedConvS8 pack = packConvS8(spec, filters);
+  ASSERT_EQ(int64_t(pack.weights.size()), packedConvSize(spec));
+  ASSERT_EQ(int64_t(pack.compensation.size()), packedCompensationSize(spec));
   Guarded<int8_t> packed({pack.weights.begin(), pack.weights.end()});
   Guarded<int32_t> compensation(
       {pack.compensation.begin(), pack.compensation.end()});
@@ -196,6 +199,7 @@ TEST(ConvTranspose, RandomShapes) {
     std::vector<float> filters =
         random.floats(p.o * p.kh * p.kw * p.c / p.groups);
     llvm::SmallVector<float, 0> pack = packConvTransposeF32(spec, filters);
+    ASSERT_EQ(int64_t(pack.size()), packedConvSize(spec));
     Guarded<float> packed({pack.begin(), pack.end()});
     Guarded<float> bias(random.floats(p.o));
     Guarded<float> residual(random.floats(p.n * p.oh * p.ow * p.o));
