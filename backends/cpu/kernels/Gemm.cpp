@@ -10,32 +10,59 @@ using namespace pare::cpu;
 // Tiling
 //===----------------------------------------------------------------------===//
 
-GemmTiling pare::cpu::gemmTiling(const GemmSpec &spec, const Isa &isa) {
-  // Blocks of 48 rows are whole tiles of every micro-kernel. Blocks of 64
-  // columns keep B of a usual K in the second-level cache while they pass.
-  constexpr int64_t kRows = 48, kCols = 64;
-  // Multiply-adds that make a task worth handing out, about 20 µs of f32.
-  constexpr int64_t kWork = 1 << 20;
+/// Columns that every tile that `spec` can need divides.
+static int64_t columnUnit(const GemmSpec &spec, const Isa &isa) {
+  MicroKernel micro(isa, spec.format);
+  int64_t rows = spec.m.isFixed() ? spec.m.fixed : 1, unit = kPanel;
+  for (MicroTile tile : micro.tiles()) {
+    if (rows >= tile.rows)
+      unit = std::max<int64_t>(unit, tile.cols);
+    rows = spec.m.isFixed() ? rows % tile.rows : rows;
+  }
+  return unit;
+}
 
-  GemmTiling tiling{kRows, kCols, 0};
-  if (spec.m.isFixed()) {
-    int64_t m = std::max<int64_t>(spec.m.fixed, 1);
-    int64_t tileRows = MicroKernel(isa, spec.format).tiles().front().rows;
-    // Blocks of about equal height.
-    int64_t height = llvm::divideCeil(m, llvm::divideCeil(m, kRows));
-    tiling.rowsPerTask = llvm::alignTo(height, std::min(m, tileRows));
-    tiling.rowsPerTask = std::min(tiling.rowsPerTask, kRows);
-  }
+GemmTiling pare::cpu::gemmTiling(const GemmSpec &spec, const Isa &isa) {
+  // Blocks of 48 rows are whole tiles of every micro-kernel.
+  constexpr int64_t kRows = 48, kMaxRows = 10 * kRows;
+  constexpr int64_t kMaxCols = 512;
+  // Multiply-adds of a task: 2^20 are about 20 µs of f32. Fewer where that
+  // would leave too few tasks to share, more where there are plenty.
+  constexpr int64_t kUsualWork = 1 << 20;
+  // Fewer rows than these wait for B's bytes rather than for arithmetic.
+  constexpr int64_t kMinHeight = 16;
+
+  int64_t unit = columnUnit(spec, isa);
+  GemmTiling tiling{kRows, std::max<int64_t>(unit, 64), 0};
+  auto blocksOf = [](int64_t total, int64_t block) {
+    return int64_t(llvm::divideCeil(total, block));
+  };
+  int64_t work = kUsualWork;
+  if (spec.m.isFixed() && spec.n.isFixed() && spec.k.isFixed())
+    work = std::clamp(spec.m.fixed * spec.n.fixed * spec.k.fixed / 64,
+                      kUsualWork / 2, kUsualWork * 4);
   if (spec.k.isFixed()) {
-    int64_t perColumn = tiling.rowsPerTask * std::max<int64_t>(spec.k.fixed, 1);
-    int64_t cols = llvm::alignTo(llvm::divideCeil(kWork, perColumn), kCols);
-    tiling.colsPerTask = std::clamp<int64_t>(cols, kCols, 8 * kCols);
+    int64_t height =
+        spec.m.isFixed() ? std::clamp(spec.m.fixed, kMinHeight, kRows) : kRows;
+    int64_t perColumn = std::max<int64_t>(height * spec.k.fixed, 1);
+    tiling.colsPerTask = std::clamp<int64_t>(
+        llvm::alignTo(blocksOf(work, perColumn), unit), unit, kMaxCols);
   }
-  if (spec.n.isFixed()) {
-    // A quarter of N at most, so that few rows still make several tasks.
-    int64_t n = std::max<int64_t>(spec.n.fixed, 1);
-    int64_t quarter = llvm::alignTo(llvm::divideCeil(n, 4), kCols);
-    tiling.colsPerTask = std::min(tiling.colsPerTask, quarter);
+  // Narrow products make up for it in height.
+  if (spec.k.isFixed() && spec.n.isFixed() &&
+      spec.n.fixed < tiling.colsPerTask) {
+    int64_t perRow = std::max<int64_t>(spec.n.fixed * spec.k.fixed, 1);
+    tiling.colsPerTask =
+        llvm::alignTo(std::max<int64_t>(spec.n.fixed, 1), unit);
+    tiling.rowsPerTask = std::clamp<int64_t>(
+        llvm::alignTo(blocksOf(work, perRow), kRows), kRows, kMaxRows);
+  }
+  if (spec.m.isFixed()) {
+    // Blocks of about equal height, whole tiles where there are several.
+    int64_t m = std::max<int64_t>(spec.m.fixed, 1);
+    int64_t height = blocksOf(m, blocksOf(m, tiling.rowsPerTask));
+    int64_t tileRows = MicroKernel(isa, spec.format).tiles().front().rows;
+    tiling.rowsPerTask = height == m ? m : llvm::alignTo(height, tileRows);
   }
   if (!spec.packedB)
     tiling.scratchBytesPerK = tiling.colsPerTask * int64_t(sizeof(float));
