@@ -171,11 +171,8 @@ public:
 
   /// Encodes valid UTF-8, without the template.
   void encode(Text text) {
-    splitAdded(addedRaw, tokenizer.raw_starts, text, [&](Text piece) {
-      splitAdded(addedNormalized, tokenizer.normalized_starts,
-                 normalize(tokenizer, piece, work),
-                 [&](Text normal) { splitWords(normal); });
-    });
+    splitAdded(addedRaw, tokenizer.raw_starts, text,
+               [&](Text piece) { encodeInParts(piece); });
   }
 
 private:
@@ -202,6 +199,7 @@ private:
   template <typename OnText>
   void splitAdded(const Trie &trie, const uint32_t *starts, Text text,
                   OnText onText);
+  void encodeInParts(Text text);
   bool singleWord(const uint8_t *begin, const uint8_t *end, Text text) const;
   void splitWords(Text text);
   void encodeWord(Text word);
@@ -276,6 +274,28 @@ void Encoder::splitAdded(const Trie &trie, const uint32_t *starts, Text text,
   }
   if (done < text.end && !sink.full())
     onText(Text{done, text.end});
+}
+
+/// Normalizes and encodes text, a long one in parts, so that work buffers stay
+/// small and nothing is normalized that truncation drops. A part ends before
+/// white space: no normalizer operation looks across it, and no word does.
+void Encoder::encodeInParts(Text text) {
+  constexpr uint64_t partBytes = 1 << 14;
+  const bool divisible =
+      tokenizer.config->pre_tokenizer & PARE_PRE_REMOVE_SPACE &&
+      !addedNormalized;
+  while (text.begin < text.end && !sink.full()) {
+    Text part = text;
+    if (divisible && text.size() > partBytes) {
+      part.end = text.begin + partBytes;
+      while (part.end < text.end && *part.end != ' ' && *part.end != '\n')
+        ++part.end;
+    }
+    splitAdded(addedNormalized, tokenizer.normalized_starts,
+               normalize(tokenizer, part, work),
+               [&](Text normal) { splitWords(normal); });
+    text.begin = part.end;
+  }
 }
 
 void Encoder::splitWords(Text text) {

@@ -52,8 +52,9 @@ int pare_tokenizer_open(const uint8_t *table, uint64_t bytes,
    the model's own limit. With ids null, returns the untruncated count.
    Each maximal part of broken UTF-8 reads as U+FFFD (Unicode 3.9, table 3-7;
    what Python's errors="replace" does). Time is linear in n; allocates work
-   buffers of the order of n. `flags`: PARE_TOKENIZER_NO_SPECIAL. Negative:
-   PARE_TOKENIZER_E_MEMORY or PARE_TOKENIZER_E_CAPACITY. */
+   buffers, 64 KiB unless the text is broken or has no spaces. `flags`:
+   PARE_TOKENIZER_NO_SPECIAL. Negative: PARE_TOKENIZER_E_MEMORY or
+   PARE_TOKENIZER_E_CAPACITY. */
 int64_t pare_tokenizer_encode(const PareTokenizer *tokenizer, const char *text,
                               uint64_t n, int32_t *ids, uint64_t capacity,
                               uint32_t flags);

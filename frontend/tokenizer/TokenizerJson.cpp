@@ -1,5 +1,5 @@
 //===- TokenizerJson.cpp - tokenizer.json of the `tokenizers` library -----===//
-#include "frontend/tokenizer/Json.h"
+#include "frontend/Json.h"
 #include "frontend/tokenizer/Tokenizer.h"
 
 #include "llvm/ADT/StringSwitch.h"
@@ -330,10 +330,12 @@ StringRef Reader::readModel(const json::Value *value, Description &d) {
 } // namespace
 
 Expected<Description> readTokenizerJson(StringRef text, StringRef path) {
-  Expected<json::Value> root = parseJsonObject(text, path);
+  Expected<json::Value> root = parseJson(text, path);
   if (!root)
     return root.takeError();
   const json::Object *object = root->getAsObject();
+  if (!object)
+    return tokenizerError(path, "not a JSON object");
 
   Description d;
   Reader reader(path);

@@ -1,5 +1,5 @@
 //===- VocabText.cpp - BERT's vocab.txt with tokenizer_config.json --------===//
-#include "frontend/tokenizer/Json.h"
+#include "frontend/Json.h"
 #include "frontend/tokenizer/Tokenizer.h"
 
 #include "llvm/ADT/SmallVector.h"
@@ -22,10 +22,12 @@ struct Options {
 };
 
 Error readOptions(StringRef text, StringRef path, Options &options) {
-  Expected<json::Value> root = parseJsonObject(text, path);
+  Expected<json::Value> root = parseJson(text, path);
   if (!root)
     return root.takeError();
   const json::Object *object = root->getAsObject();
+  if (!object)
+    return tokenizerError(path, "not a JSON object");
 
   std::string wrong;
   auto flag = [&](StringRef key, auto &out) {

@@ -209,6 +209,8 @@ def compare_minilm(tool, real, odd):
     library = Tokenizer.from_file(str(path))
     differences = compare(tool, "MiniLM, real sentences", path, library, real)
     differences += compare(tool, "MiniLM, awkward text", path, library, odd)
+    differences += compare(tool, "MiniLM, long texts", path, library,
+                           [b" ".join(real), b"\n".join(odd[:8000]), b"".join(real)])
     for capacity in (2, 3, 16):
         differences += compare(tool, f"MiniLM, truncated to {capacity}", path, library,
                                real[:1000] + odd[:1000], capacity)

@@ -1,0 +1,15 @@
+"""Token ids, against the `tokenizers` library."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from oracle.models import BUILD
+
+TOOL = BUILD / "tests" / "unit" / "tokenizer" / "pare-tokenize"
+
+
+def test_ids_equal_the_library():
+    script = Path(__file__).with_name("tokenizer_oracle.py")
+    run = subprocess.run([sys.executable, script, TOOL], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
