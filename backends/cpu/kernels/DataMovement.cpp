@@ -32,7 +32,19 @@ namespace {
 struct Transposition {
   Space outer; ///< the other axes
   Product rows, columns, inStride, outStride;
-  static constexpr int64_t kRows = 64, kColumns = 512; ///< of one task
+  static constexpr int64_t kColumns = 512; ///< of one task, at most
+  /// Rows of one task: with few columns, as many more.
+  int64_t rowsPerTask() const {
+    int64_t width =
+        std::clamp<int64_t>(columns.constant().value_or(kColumns), 1, kColumns);
+    return llvm::alignTo(64 * kColumns / width, 64);
+  }
+  /// Whether the output interleaves a few rows of the input, as channels of
+  /// pixels.
+  bool interleaves() const {
+    auto n = columns.constant();
+    return n && *n >= 2 && *n <= 4 && outStride.is(*n);
+  }
 };
 
 enum Operand { In, Out };
@@ -110,6 +122,29 @@ void transposeTile(KernelBuilder &b, const Transposition &t, Type elem,
   }
 }
 
+/// Rows [row, lastRow) of columns that lie one behind the other in the output.
+void interleave(KernelBuilder &b, const Transposition &t, Type elem,
+                unsigned edge, Value in, Value out, Value row, Value lastRow) {
+  unsigned n = *t.columns.constant();
+  SmallVector<int64_t> order;
+  for (unsigned i = 0; i < edge * n; ++i)
+    order.push_back(i % n * edge + i / n);
+  Value stride = t.inStride.value(b);
+  forVectors(b, b.sub(lastRow, row), edge, 1,
+             [&](Value i, unsigned width, Value count) {
+               SmallVector<Value> columns;
+               Value r = b.add(row, i);
+               for (unsigned c = 0; c < llvm::bit_ceil(n); ++c)
+                 columns.push_back(
+                     c < n ? b.loadVecPartial(b.vecType(edge, elem), in,
+                                              b.add(b.mul(stride, c), r), count)
+                           : columns[0]);
+               Value all = b.concat(columns);
+               b.storePartial(b.shuffle(all, all, order), out, b.mul(r, n),
+                              count ? b.mul(count, n) : Value());
+             });
+}
+
 void emitTransposition(KernelBuilder &b, const CopySpec &spec,
                        const Transposition &t) {
   Type elem = b.getIntegerType(8 * spec.elementBytes);
@@ -118,16 +153,18 @@ void emitTransposition(KernelBuilder &b, const CopySpec &spec,
       8u, std::max(4u, b.isa().f32Lanes * 4 / std::max(spec.elementBytes, 2u)));
   Value rows = t.rows.value(b), columns = t.columns.value(b);
   Value columnBlocks = b.divCeil(columns, t.kColumns),
-        rowBlocks = b.divCeil(rows, t.kRows);
+        rowBlocks = b.divCeil(rows, t.rowsPerTask());
   Value blocks = b.divFloor(b.task(), columnBlocks);
   Value column = b.mul(b.rem(b.task(), columnBlocks), t.kColumns);
-  Value row = b.mul(b.rem(blocks, rowBlocks), t.kRows);
+  Value row = b.mul(b.rem(blocks, rowBlocks), t.rowsPerTask());
   SmallVector<Value> offsets =
       offsetsAt(b, t.outer, 0, t.outer.rank(), b.divFloor(blocks, rowBlocks));
   Value in = b.gep(elem, b.ptr(spec.ptrIn), offsets[In]),
         out = b.gep(elem, b.ptr(spec.ptrOut), offsets[Out]);
-  Value lastRow = b.minIdx(b.add(row, t.kRows), rows),
+  Value lastRow = b.minIdx(b.add(row, t.rowsPerTask()), rows),
         lastColumn = b.minIdx(b.add(column, t.kColumns), columns);
+  if (t.interleaves())
+    return interleave(b, t, elem, edge, in, out, row, lastRow);
   b.loop(row, lastRow, edge, [&](Value r) {
     b.loop(column, lastColumn, edge, [&](Value c) {
       Value fits = arith::AndIOp::create(b, b.less(b.add(r, edge - 1), rows),
@@ -164,7 +201,7 @@ CopySpec CopySpec::transpose(ArrayRef<Extent> shape,
 Grid pare::cpu::copyGrid(const CopySpec &spec) {
   if (auto t = asTransposition(spec))
     return {{{t->outer.size(0, t->outer.rank()), 1},
-             {t->rows, t->kRows},
+             {t->rows, t->rowsPerTask()},
              {t->columns, t->kColumns}}};
   return elementwiseGrid(asElementwise(spec));
 }

@@ -108,9 +108,9 @@ std::vector<float> reference(const Problem &p, const float *q, const float *k,
   return out;
 }
 
-void check(const Problem &p) {
+void check(const Problem &p, StringRef target = "host") {
   const Shape &s = p.s;
-  Kernels kernels;
+  Kernels kernels(pare::test::isa(target));
   for (bool fixed : {true, false}) {
     KernelBuilder b(kernels.module(), fixed ? "fixed" : "dynamic",
                     kernels.isa());
@@ -169,6 +169,10 @@ TEST(Attention, Shapes) {
   check({{1, 33, 19, 2, 2, 5, 3}});
   check({{1, 17, 700, 1, 1, 32, 32}}); // several blocks of keys
   check({{1, 197, 197, 2, 2, 64, 64}});
+}
+
+TEST(Attention, NarrowVectors) {
+  check({.s = {1, 37, 300, 2, 1, 20, 12}, .causal = true}, "x86-64-v2");
 }
 
 TEST(Attention, FusedAndGrouped) {
