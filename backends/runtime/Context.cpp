@@ -24,9 +24,7 @@ FloatMode readMode() {
   asm volatile("mrs %0, fpcr" : "=r"(mode));
   return mode;
 }
-void writeMode(FloatMode mode) {
-  asm volatile("msr fpcr, %0" : : "r"(mode));
-}
+void writeMode(FloatMode mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
 #endif
 
 const PareDimInfo *dimOfAxis(const PareModel &model, uint32_t input,

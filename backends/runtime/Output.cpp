@@ -30,13 +30,18 @@ bool OutputFile::open(const char *name, Message &error) {
     fd = ::open(path, O_WRONLY | O_CLOEXEC);
     return fd >= 0 || fail(error);
   }
-  Writer text(-1, temporary, sizeof(temporary));
-  text.put(path).put(".tmp-").num(getpid());
-  if (text.column() >= sizeof(temporary)) {
-    errno = ENAMETOOLONG;
-    return fail(error);
+  // A run that was killed may have left a file under the first name.
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    Writer text(-1, temporary, sizeof(temporary));
+    text.put(path).put(".tmp-").num(getpid()).put('-').num(attempt);
+    if (text.column() >= sizeof(temporary)) {
+      errno = ENAMETOOLONG;
+      return fail(error);
+    }
+    fd = ::open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST)
+      break;
   }
-  fd = ::open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   return fd >= 0 || fail(error);
 }
 

@@ -27,6 +27,7 @@ private:
   bool loadArray(uint32_t input, Str file, const char *path);
   bool loadPicture(uint32_t input, Str file, const char *path);
   bool checkAllGiven();
+  bool markGiven(uint32_t input);
   bool runProbed(const char *path);
   bool writeOutputs(const char *path);
   bool report(const char *path, uint64_t nanos);
@@ -148,10 +149,22 @@ bool Run::loadArchive(Str file, const char *path) {
     }
     if (!unpack(entry, member, cause))
       return failFile(path, cause);
-    if (!loadArray(uint32_t(input), member.str(), path))
+    if (!markGiven(uint32_t(input)) ||
+        !loadArray(uint32_t(input), member.str(), path))
       return false;
-    given[input] = true;
   }
+  return true;
+}
+
+bool Run::markGiven(uint32_t input) {
+  if (given[input]) {
+    session.error.start()
+        .put("input '")
+        .put(session.model.inputs[input].name)
+        .put("' is given twice");
+    return false;
+  }
+  given[input] = true;
   return true;
 }
 
@@ -177,14 +190,8 @@ bool Run::loadFile(int32_t input, const char *path) {
     session.putInputs(line);
     return false;
   }
-  if (given[input]) {
-    session.error.start()
-        .put("input '")
-        .put(session.model.inputs[input].name)
-        .put("' is given twice");
+  if (!markGiven(uint32_t(input)))
     return false;
-  }
-  given[input] = true;
   return isPicture(file) ? loadPicture(uint32_t(input), file, path)
                          : loadArray(uint32_t(input), file, path);
 }

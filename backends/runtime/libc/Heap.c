@@ -13,9 +13,9 @@
 
 enum {
   HeaderBytes = 16,
-  SmallestLog = 5,  /* 32 bytes with the header */
-  LargestLog = 16,  /* 64 KiB; larger ones are mapped */
-  RegionLog = 18,   /* mapped at once for small blocks */
+  SmallestLog = 5, /* 32 bytes with the header */
+  LargestLog = 16, /* 64 KiB; larger ones are mapped */
+  RegionLog = 18,  /* mapped at once for small blocks */
 };
 
 typedef struct Block {

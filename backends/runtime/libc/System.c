@@ -55,8 +55,7 @@ int unlink(const char *path) {
 }
 
 int poll(struct pollfd *fds, nfds_t count, int milliseconds) {
-  struct timespec time = {milliseconds / 1000,
-                          milliseconds % 1000 * 1000000L};
+  struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
   return (int)result(call6(SYS_ppoll, (long)fds, (long)count,
                            milliseconds < 0 ? 0 : (long)&time, 0, 0, 0));
 }
