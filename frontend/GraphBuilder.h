@@ -48,6 +48,19 @@ public:
   }
   unsigned getNumSymbols() const { return symbols_.size(); }
 
+  /// Least and greatest value of `dim` under the symbols' bounds (saturating;
+  /// may be wider than the exact range).
+  std::pair<int64_t, int64_t> getRange(nn::Dim dim) const;
+  /// Makes sure that `dim` is within [min, max], where need be by narrowing
+  /// bounds that the importer chose itself (a warning says so). False where
+  /// that cannot be.
+  bool constrain(nn::Dim dim, int64_t min, int64_t max);
+  /// Whether an expression has the size and constants that shapes have; a
+  /// file that leads to others is damaged or hostile.
+  static bool isReasonable(nn::Dim dim);
+  static bool isReasonable(mlir::RankedTensorType type);
+  std::vector<std::string> takeWarnings() { return std::move(warnings_); }
+
   mlir::Value addInput(llvm::StringRef name, mlir::RankedTensorType type);
 
   //===--------------------------------------------------------------------===//
@@ -103,6 +116,7 @@ private:
   struct Symbol {
     std::string name;
     int64_t min, max;
+    bool isChosen; ///< bounds are the importer's, not the user's
   };
   using InferFunction = llvm::LogicalResult (*)(
       mlir::MLIRContext *, std::optional<mlir::Location>, mlir::ValueRange,
@@ -120,6 +134,7 @@ private:
   std::vector<std::string> inputNames_;
   llvm::StringMap<mlir::Value> params_;
   std::string scope_, error_;
+  std::vector<std::string> warnings_;
   mlir::ScopedDiagnosticHandler diagnostics_;
 };
 

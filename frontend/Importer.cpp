@@ -1,12 +1,14 @@
 //===- Importer.cpp - The registry of formats -----------------------------===//
 #include "frontend/Importer.h"
+#include "frontend/onnx/OnnxImporter.h"
 #include "frontend/safetensors/SafetensorsImporter.h"
 #include "llvm/Support/FileSystem.h"
 
 namespace pare {
 
 llvm::Expected<const Importer *> findImporter(llvm::StringRef path) {
-  const Importer *const importers[] = {&getSafetensorsImporter()};
+  const Importer *const importers[] = {&getSafetensorsImporter(),
+                                       &getOnnxImporter()};
   llvm::sys::fs::file_status status;
   if (std::error_code error = llvm::sys::fs::status(path, status))
     return llvm::createStringError("cannot read '" + path +
