@@ -103,9 +103,11 @@ private:
           builder, result.getLoc(), cast<RankedTensorType>(result.getType()),
           merged, nn::getMap(starts, context),
           SmallVector<int64_t>(starts.size(), 1)));
-      if (result.getDefiningOp() != projection.product)
-        result.getDefiningOp()->erase();
+    }
+    for (const Projection &projection : group) {
       nn::MatMulOp product = projection.product;
+      if (Operation *add = projection.result.getDefiningOp(); add != product)
+        add->erase();
       product->erase();
     }
   }
