@@ -2,6 +2,7 @@
 #include "backends/cpu/kernels/Pack.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "tests/unit/kernels/Jit.h"
+#include "llvm/IR/IRBuilder.h"
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
@@ -88,14 +89,12 @@ GemmSpec specOf(const Shape &s, Dims dims) {
   return spec;
 }
 
-class GemmF32 : public testing::TestWithParam<Dims> {};
-
-TEST_P(GemmF32, PackedWithBias) {
-  for (auto [m, n, k] : oddShapes(14)) {
+void checkPacked(Isa isa, Dims dims, unsigned count) {
+  for (auto [m, n, k] : oddShapes(count)) {
     SCOPED_TRACE(std::to_string(m) + "x" + std::to_string(n) + "x" +
                  std::to_string(k));
-    Kernels kernels;
-    GemmSpec spec = specOf({m, n, k}, GetParam());
+    Kernels kernels(isa);
+    GemmSpec spec = specOf({m, n, k}, dims);
     int64_t lda = k + 5, ldc = n + 3;
     spec.lda = Extent::of(lda);
     spec.epilogue = addBias;
@@ -129,18 +128,18 @@ TEST_P(GemmF32, PackedWithBias) {
   }
 }
 
-TEST_P(GemmF32, BatchedUnpacked) {
+void checkUnpacked(Isa isa, Dims dims, unsigned count) {
   for (bool transposed : {false, true})
-    for (auto [m, n, k] : oddShapes(10)) {
+    for (auto [m, n, k] : oddShapes(count)) {
       SCOPED_TRACE(std::to_string(m) + "x" + std::to_string(n) + "x" +
                    std::to_string(k) + (transposed ? "T" : ""));
       constexpr int64_t kBatch = 3;
       int64_t lda = k, ldb = (transposed ? k : n) + 2, ldc = n + 3;
       int64_t rowsB = transposed ? n : k;
-      Kernels kernels;
-      GemmSpec spec = specOf({m, n, k}, GetParam());
+      Kernels kernels(isa);
+      GemmSpec spec = specOf({m, n, k}, dims);
       spec.batch =
-          GetParam() == Dims::Runtime ? Extent::runtime(3) : Extent::of(kBatch);
+          dims == Dims::Runtime ? Extent::runtime(3) : Extent::of(kBatch);
       spec.lda = Extent::of(lda);
       spec.ldb = Extent::of(ldb);
       spec.packedB = false;
@@ -185,9 +184,29 @@ TEST_P(GemmF32, BatchedUnpacked) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Dims, GemmF32,
-                         testing::Values(Dims::Fixed, Dims::Runtime,
-                                         Dims::RuntimeM));
+constexpr Dims kDims[] = {Dims::Fixed, Dims::Runtime, Dims::RuntimeM};
+
+TEST(GemmF32, PackedWithBias) {
+  for (Dims dims : kDims)
+    checkPacked(pare::test::isa("host"), dims, 14);
+}
+
+TEST(GemmF32, BatchedUnpacked) {
+  for (Dims dims : kDims)
+    checkUnpacked(pare::test::isa("host"), dims, 10);
+}
+
+/// The register tiles of CPUs with wider or narrower vectors, in the
+/// instructions of this one.
+TEST(GemmF32, OtherTiles) {
+  for (auto [lanes, registers] : {std::pair(16u, 32u), {4u, 32u}, {4u, 16u}}) {
+    Isa isa = pare::test::isa("host");
+    isa.f32Lanes = lanes;
+    isa.vectorRegs = registers;
+    checkPacked(isa, Dims::RuntimeM, 9);
+    checkUnpacked(isa, Dims::Fixed, 7);
+  }
+}
 
 /// Codes as `storage` holds them.
 std::vector<int16_t> stored16(const std::vector<int8_t> &codes) {
@@ -202,7 +221,37 @@ std::vector<uint8_t> stored8(const std::vector<int8_t> &codes,
   return out;
 }
 
-void checkS8(Isa isa, Dims dims, unsigned count) {
+/// Gives vpdpbusd, which this machine may lack, a body of plain instructions:
+/// acc[i] += Σ_k zext(a[4i + k]) · sext(w[4i + k]).
+void emulateVpdpbusd(llvm::Module &module) {
+  for (StringRef bits : {"256", "512"}) {
+    llvm::Function *intrinsic =
+        module.getFunction(("llvm.x86.avx512.vpdpbusd." + bits).str());
+    if (!intrinsic)
+      continue;
+    auto *body = llvm::Function::Create(intrinsic->getFunctionType(),
+                                        llvm::Function::InternalLinkage,
+                                        "vpdpbusd" + bits, module);
+    body->addFnAttr(llvm::Attribute::NoInline);
+    llvm::IRBuilder<> b(
+        llvm::BasicBlock::Create(module.getContext(), "", body));
+    llvm::Value *sum = body->getArg(0);
+    for (int k = 0; k < 4; ++k) {
+      SmallVector<int> lanes;
+      for (int i = 0; i < (bits == "512" ? 16 : 8); ++i)
+        lanes.push_back(4 * i + k);
+      llvm::Value *a = b.CreateShuffleVector(body->getArg(1), lanes);
+      llvm::Value *w = b.CreateShuffleVector(body->getArg(2), lanes);
+      sum = b.CreateAdd(sum, b.CreateMul(b.CreateZExt(a, sum->getType()),
+                                         b.CreateSExt(w, sum->getType())));
+    }
+    b.CreateRet(sum);
+    intrinsic->replaceAllUsesWith(body);
+  }
+}
+
+void checkS8(Isa isa, Dims dims, unsigned count,
+             llvm::function_ref<void(llvm::Module &)> edit = nullptr) {
   for (auto [m, n, k] : oddShapes(count)) {
     SCOPED_TRACE(isa.name + " " + std::to_string(m) + "x" + std::to_string(n) +
                  "x" + std::to_string(k));
@@ -217,7 +266,7 @@ void checkS8(Isa isa, Dims dims, unsigned count) {
     KernelBuilder b(kernels.module(), "gemm", kernels.isa());
     emitGemm(b, spec);
     b.finish();
-    kernels.compile();
+    kernels.compile(edit);
 
     // Extremes included: all products of the largest magnitude, one sign.
     auto a = randomCodes(m * lda), w = randomCodes(k * n);
@@ -258,7 +307,7 @@ void checkS8(Isa isa, Dims dims, unsigned count) {
 }
 
 TEST(GemmS8, ExactOnThisMachine) {
-  for (Dims dims : {Dims::Fixed, Dims::Runtime, Dims::RuntimeM})
+  for (Dims dims : kDims)
     checkS8(pare::test::isa("host"), dims, 14);
 }
 
@@ -267,6 +316,14 @@ TEST(GemmS8, ExactWithPlainInstructions) {
   plain.dot = DotInstr::Plain;
   checkS8(plain, Dims::Fixed, 9);
   checkS8(pare::test::isa("x86-64"), Dims::RuntimeM, 8);
+}
+
+TEST(GemmS8, ExactWithUnsignedActivations) {
+  for (DotInstr dot : {DotInstr::AvxVnni, DotInstr::Avx512Vnni}) {
+    Isa isa = pare::test::isa("host");
+    isa.dot = dot;
+    checkS8(isa, Dims::RuntimeM, 8, emulateVpdpbusd);
+  }
 }
 
 TEST(Gemm, RowsDoNotDependOnTheirBatch) {

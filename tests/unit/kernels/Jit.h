@@ -45,11 +45,16 @@ public:
   mlir::ModuleOp module() { return *module_; }
   const cpu::Isa &isa() const { return isa_; }
 
-  /// Compiles the module for this machine. Kernels of another target cannot
-  /// be called: use assembly().
-  void compile() {
-    verify();
-    auto object = orFail(cpu::compileKernels(*module_, isa_));
+  /// Compiles the module for this machine; `edit` may change its LLVM IR.
+  /// Kernels of another target cannot be called: use assembly().
+  void compile(llvm::function_ref<void(llvm::Module &)> edit = nullptr) {
+    llvm::LLVMContext context;
+    auto ir = translate(context);
+    if (edit)
+      edit(*ir);
+    if (llvm::Error error = cpu::optimize(*ir, isa_))
+      fail(std::move(error));
+    auto object = orFail(cpu::emitObject(*ir, isa_));
     jit_ = orFail(llvm::orc::LLJITBuilder().create());
     if (llvm::Error error =
             jit_->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(
@@ -73,20 +78,20 @@ public:
 
   /// The module as assembly of its target. Consumes the module.
   std::string assembly() {
-    verify();
-    if (llvm::Error error = cpu::lowerKernels(*module_, isa_))
-      fail(std::move(error));
     llvm::LLVMContext context;
-    auto ir = orFail(cpu::toLLVMIR(*module_, context, isa_));
+    auto ir = translate(context);
     if (llvm::Error error = cpu::optimize(*ir, isa_))
       fail(std::move(error));
     return orFail(cpu::emitAssembly(*ir, isa_));
   }
 
 private:
-  void verify() {
+  std::unique_ptr<llvm::Module> translate(llvm::LLVMContext &context) {
     if (mlir::failed(module_->verify()))
       std::exit(1); // The diagnostic is on standard error.
+    if (llvm::Error error = cpu::lowerKernels(*module_, isa_))
+      fail(std::move(error));
+    return orFail(cpu::toLLVMIR(*module_, context, isa_));
   }
 
   cpu::Isa isa_;
