@@ -158,19 +158,24 @@ const Function kFunctions[] = {
      [](double x) { return x * std::clamp(x / 6 + 0.5, 0.0, 1.0); }},
 };
 
-/// The function agrees at points that are dense where the candidates differ
-/// (gelu and its tanh form by 5e-4) and reach where they saturate.
-bool agrees(const Expression &expression, Value argument,
-            const Function &function) {
+/// The factor c with which the expression is c times the function, or nullopt.
+/// The points are dense where the candidates differ (gelu and its tanh form by
+/// 5e-4) and reach where they saturate.
+std::optional<double> matchFunction(const Expression &expression,
+                                    Value argument, const Function &function) {
   static const double points[] = {
       -1000, -30,  -10,  -6,   -4.5, -3.5, -3,  -2.7, -2.2, -1.9,
       -1.5,  -1.1, -0.7, -0.3, -0.1, 0.05, 0.2, 0.6,  1.0,  1.6,
       2.1,   2.6,  3.1,  4,    5,    7,    12,  40,   1000};
-  return llvm::all_of(points, [&](double x) {
+  double factor = expression.evaluate(argument, 5) / function.evaluate(5);
+  if (!std::isfinite(factor) || factor == 0)
+    return std::nullopt;
+  bool agrees = llvm::all_of(points, [&](double x) {
     double expected = function.evaluate(x),
-           actual = expression.evaluate(argument, x);
+           actual = expression.evaluate(argument, x) / factor;
     return std::abs(actual - expected) <= 2e-6 * std::max(1.0, std::abs(x));
   });
+  return agrees ? std::optional(factor) : std::nullopt;
 }
 
 LogicalResult recognizeActivation(nn::BinaryOp op, PatternRewriter &rewriter,
@@ -183,12 +188,20 @@ LogicalResult recognizeActivation(nn::BinaryOp op, PatternRewriter &rewriter,
   Value argument = expression.findArgument();
   if (!argument)
     return failure();
-  for (const Function &function : kFunctions)
-    if (agrees(expression, argument, function)) {
-      rewriter.replaceOpWithNewOp<nn::UnaryOp>(op, function.kind, argument,
-                                               FloatAttr(), FloatAttr());
-      return success();
-    }
+  for (const Function &function : kFunctions) {
+    auto factor = matchFunction(expression, argument, function);
+    if (!factor)
+      continue;
+    Value result = nn::UnaryOp::create(rewriter, op.getLoc(), function.kind,
+                                       argument, FloatAttr(), FloatAttr());
+    // A factor that is left merges with the next one.
+    if (std::abs(*factor - 1) > 1e-6)
+      result = nn::BinaryOp::create(
+          rewriter, op.getLoc(), K::mul, result,
+          makeScalar(rewriter, op.getLoc(), *factor, elementOf(op)));
+    rewriter.replaceOp(op, result);
+    return success();
+  }
   return failure();
 }
 
@@ -196,15 +209,27 @@ LogicalResult recognizeActivation(nn::BinaryOp op, PatternRewriter &rewriter,
 // Normalizations
 //===----------------------------------------------------------------------===//
 
-bool isLastAxisMean(nn::ReduceOp op) {
-  return op && op.getKind() == nn::ReduceKind::mean && op.getKeepDims() &&
-         op.getAxes().size() == 1 && op.getAxes()[0] == rankOf(op.getX()) - 1;
+/// x of a reduction of x over its last axis alone, or null.
+Value getRowOperand(Value value, nn::ReduceKind kind) {
+  auto op = getReduce(value, kind);
+  return op && op.getAxes().size() == 1 &&
+                 op.getAxes()[0] == rankOf(op.getX()) - 1
+             ? op.getX()
+             : Value();
 }
 
-/// The mean of `value` over its last axis, or null.
-Value getMeanOperand(Value value) {
-  auto op = value.getDefiningOp<nn::ReduceOp>();
-  return isLastAxisMean(op) ? op.getX() : Value();
+/// The same where the reduced axis is kept with size 1, by the reduction or by
+/// a reshape after it.
+Value getRowReduced(Value value, nn::ReduceKind kind) {
+  Value reduced = value;
+  if (auto reshape = value.getDefiningOp<nn::ReshapeOp>())
+    reduced = reshape.getX();
+  Value x = getRowOperand(reduced, kind);
+  if (!x)
+    return {};
+  nn::Shape kept = shapeOf(x);
+  kept.back() = nn::constant(1, value.getContext());
+  return shapeOf(value) == kept ? x : Value();
 }
 
 /// x of a * a, or null.
@@ -214,52 +239,98 @@ Value getSquared(Value value) {
   return {};
 }
 
-/// rsqrt(mean(d²) + epsilon), as d and epsilon.
-std::optional<std::pair<Value, float>>
-matchInverseDeviation(Value value, const WeightStore *weights) {
-  auto rsqrt = getUnary(value, U::rsqrt);
-  auto sum = rsqrt ? getBinary(rsqrt.getX(), K::add) : nn::BinaryOp();
-  if (!sum)
-    return std::nullopt;
-  std::optional<double> epsilon = getSplat(sum.getRhs(), weights);
-  Value squares = getMeanOperand(sum.getLhs());
-  Value deviation = squares ? getSquared(squares) : Value();
-  if (!epsilon || !deviation)
-    return std::nullopt;
-  return std::pair(deviation, float(*epsilon));
-}
-
 /// x of x - mean(x), or null.
 Value getCentered(Value value) {
   auto sub = getBinary(value, K::sub);
-  return sub && getMeanOperand(sub.getRhs()) == sub.getLhs() ? sub.getLhs()
-                                                             : Value();
+  return sub && getRowReduced(sub.getRhs(), nn::ReduceKind::mean) ==
+                     sub.getLhs()
+             ? sub.getLhs()
+             : Value();
 }
 
-/// d * rsqrt(mean(d²) + epsilon), with d = x - mean(x) or x itself.
+/// x of mean(x²) - mean(x)², possibly clipped at 0, or null.
+Value getVarianceOperand(Value value) {
+  if (auto relu = getUnary(value, U::relu))
+    value = relu.getX();
+  auto sub = getBinary(value, K::sub);
+  if (!sub)
+    return {};
+  Value squares = getRowOperand(sub.getLhs(), nn::ReduceKind::mean),
+        mean = getSquared(sub.getRhs());
+  Value x = squares ? getSquared(squares) : Value();
+  return x && mean && getRowOperand(mean, nn::ReduceKind::mean) == x ? x
+                                                                     : Value();
+}
+
+/// rsqrt(v + epsilon) * scale, where v is the variance of `centered` or, with
+/// `centered` null, the mean square of `squared`. The scale may be absent.
+struct Gain {
+  Value centered, squared, scale;
+  float epsilon;
+};
+
+std::optional<Gain> matchGain(Value value, const WeightStore *weights) {
+  if (auto scaled = getBinary(value, K::mul)) {
+    for (Value factor : scaled->getOperands())
+      if (getUnary(factor, U::rsqrt))
+        if (auto gain = matchGain(factor, weights)) {
+          gain->scale = getOther(scaled, factor);
+          return gain;
+        }
+    return std::nullopt;
+  }
+  auto rsqrt = getUnary(value, U::rsqrt);
+  auto sum = rsqrt ? getBinary(rsqrt.getX(), K::add) : nn::BinaryOp();
+  std::optional<double> epsilon =
+      sum ? getSplat(sum.getRhs(), weights) : std::nullopt;
+  if (!epsilon)
+    return std::nullopt;
+  Gain gain{{}, {}, {}, float(*epsilon)};
+  Value variance = sum.getLhs();
+  if (Value squares = getRowReduced(variance, nn::ReduceKind::mean)) {
+    gain.squared = getSquared(squares);
+    if (!gain.squared)
+      return std::nullopt;
+    gain.centered = getCentered(gain.squared);
+    return gain;
+  }
+  if (auto reshape = variance.getDefiningOp<nn::ReshapeOp>())
+    variance = reshape.getX();
+  gain.centered = getVarianceOperand(variance);
+  return gain.centered ? std::optional(gain) : std::nullopt;
+}
+
+/// (x - mean(x)) * gain is layer normalization, x * gain the other one.
 LogicalResult recognizeNormalization(nn::BinaryOp op, PatternRewriter &rewriter,
                                      const WeightStore *weights) {
   if (op.getKind() != K::mul)
     return failure();
   for (Value factor : op->getOperands()) {
-    auto match = matchInverseDeviation(factor, weights);
-    if (!match || getOther(op, factor) != match->first ||
-        op.getType() != match->first.getType())
+    Value other = getOther(op, factor);
+    auto gain = matchGain(factor, weights);
+    if (!gain || op.getType() != other.getType())
       continue;
-    FloatAttr epsilon = rewriter.getF32FloatAttr(match->second);
-    if (Value x = getCentered(match->first))
-      rewriter.replaceOpWithNewOp<nn::LayerNormOp>(op, x, Value(), Value(),
-                                                   epsilon);
+    nn::Dim channels = shapeOf(op).back();
+    Value scale = gain->scale;
+    if (scale && !isVector(scale, channels))
+      continue;
+    if (scale)
+      scale = asVector(rewriter, op.getLoc(), scale, channels);
+    FloatAttr epsilon = rewriter.getF32FloatAttr(gain->epsilon);
+    if (gain->centered && getCentered(other) == gain->centered)
+      rewriter.replaceOpWithNewOp<nn::LayerNormOp>(op, gain->centered, scale,
+                                                   Value(), epsilon);
+    else if (gain->squared == other)
+      rewriter.replaceOpWithNewOp<nn::RmsNormOp>(op, other, scale, epsilon);
     else
-      rewriter.replaceOpWithNewOp<nn::RmsNormOp>(op, match->first, Value(),
-                                                 epsilon);
+      continue;
     return success();
   }
   return failure();
 }
 
-/// x * g + (bias - mean(x) * g) with g = rsqrt(variance + epsilon) * scale, as
-/// TensorFlow decomposes layer normalization.
+/// x * gain + (bias - mean(x) * gain), as TensorFlow decomposes layer
+/// normalization.
 LogicalResult recognizeFactoredNorm(nn::BinaryOp op, PatternRewriter &rewriter,
                                     const WeightStore *weights) {
   if (op.getKind() != K::add)
@@ -271,28 +342,23 @@ LogicalResult recognizeFactoredNorm(nn::BinaryOp op, PatternRewriter &rewriter,
     if (!product || !shift)
       continue;
     for (Value x : product->getOperands()) {
-      Value gain = getOther(product, x);
-      Value mean = getOther(shift, gain);
-      if (!mean || getMeanOperand(mean) != x || op.getType() != x.getType())
+      Value factor = getOther(product, x), mean = getOther(shift, factor);
+      if (!mean || getRowReduced(mean, nn::ReduceKind::mean) != x ||
+          op.getType() != x.getType())
         continue;
       nn::Dim channels = shapeOf(x).back();
-      Value inverse = gain, scale;
-      if (auto scaled = getBinary(gain, K::mul))
-        for (Value factor : scaled->getOperands())
-          if (matchInverseDeviation(factor, weights)) {
-            inverse = factor;
-            scale = getOther(scaled, factor);
-          }
-      auto match = matchInverseDeviation(inverse, weights);
-      if (!match || getCentered(match->first) != x ||
-          (scale && !isVector(scale, channels)) ||
+      auto gain = matchGain(factor, weights);
+      if (!gain || gain->centered != x ||
+          (gain->scale && !isVector(gain->scale, channels)) ||
           !isVector(rest.getLhs(), channels))
         continue;
       Location loc = op.getLoc();
       rewriter.replaceOpWithNewOp<nn::LayerNormOp>(
-          op, x, scale ? asVector(rewriter, loc, scale, channels) : Value(),
+          op, x,
+          gain->scale ? asVector(rewriter, loc, gain->scale, channels)
+                      : Value(),
           asVector(rewriter, loc, rest.getLhs(), channels),
-          rewriter.getF32FloatAttr(match->second));
+          rewriter.getF32FloatAttr(gain->epsilon));
       return success();
     }
   }
@@ -302,56 +368,52 @@ LogicalResult recognizeFactoredNorm(nn::BinaryOp op, PatternRewriter &rewriter,
 /// layer_norm(x) * scale, + bias; rms_norm(x) * scale.
 LogicalResult absorbScaleAndBias(nn::BinaryOp op, PatternRewriter &rewriter,
                                  const WeightStore *) {
+  bool isScale = op.getKind() == K::mul;
+  if (!isScale && op.getKind() != K::add)
+    return failure();
   for (Value side : op->getOperands()) {
     Value parameter = getOther(op, side);
-    Operation *norm = side.getDefiningOp();
-    if (!norm || !norm->hasOneUse() || op.getType() != side.getType() ||
-        !isKnown(parameter))
+    nn::Dim channels = shapeOf(op).empty() ? nn::Dim() : shapeOf(op).back();
+    if (!side.hasOneUse() || op.getType() != side.getType() ||
+        !isKnown(parameter) || !isVector(parameter, channels))
       continue;
-    Value vector =
-        asVector(rewriter, op.getLoc(), parameter, shapeOf(side).back());
-    if (!vector)
+    auto vector = [&] {
+      return asVector(rewriter, op.getLoc(), parameter, channels);
+    };
+    auto layer = side.getDefiningOp<nn::LayerNormOp>();
+    auto rms = side.getDefiningOp<nn::RmsNormOp>();
+    if (layer && isScale && !layer.getScale() && !layer.getBias())
+      rewriter.replaceOpWithNewOp<nn::LayerNormOp>(
+          op, layer.getX(), vector(), Value(), layer.getEpsilonAttr());
+    else if (layer && !isScale && !layer.getBias())
+      rewriter.replaceOpWithNewOp<nn::LayerNormOp>(
+          op, layer.getX(), layer.getScale(), vector(), layer.getEpsilonAttr());
+    else if (rms && isScale && !rms.getScale())
+      rewriter.replaceOpWithNewOp<nn::RmsNormOp>(op, rms.getX(), vector(),
+                                                 rms.getEpsilonAttr());
+    else
       continue;
-    if (auto layer = dyn_cast<nn::LayerNormOp>(norm)) {
-      if (op.getKind() == K::mul && !layer.getScale() && !layer.getBias())
-        rewriter.replaceOpWithNewOp<nn::LayerNormOp>(
-            op, layer.getX(), vector, Value(), layer.getEpsilonAttr());
-      else if (op.getKind() == K::add && !layer.getBias())
-        rewriter.replaceOpWithNewOp<nn::LayerNormOp>(
-            op, layer.getX(), layer.getScale(), vector, layer.getEpsilonAttr());
-      else
-        continue;
-      return success();
-    }
-    auto rms = dyn_cast<nn::RmsNormOp>(norm);
-    if (!rms || rms.getScale() || op.getKind() != K::mul)
-      continue;
-    rewriter.replaceOpWithNewOp<nn::RmsNormOp>(op, rms.getX(), vector,
-                                               rms.getEpsilonAttr());
     return success();
   }
   return failure();
 }
 
-/// exp(x - max(x)) / sum(exp(x - max(x)))
+/// exp(x - max(x)) / sum(exp(x - max(x))) over the last axis
 LogicalResult recognizeSoftmax(nn::BinaryOp op, PatternRewriter &rewriter,
                                const WeightStore *) {
   if (op.getKind() != K::div)
     return failure();
   auto exponential = getUnary(op.getLhs(), U::exp);
-  auto sum = getReduce(op.getRhs(), nn::ReduceKind::sum);
-  if (!exponential || !sum || sum.getX() != exponential || !sum.getKeepDims() ||
-      sum.getAxes().size() != 1)
+  if (!exponential ||
+      getRowReduced(op.getRhs(), nn::ReduceKind::sum) != exponential)
     return failure();
   auto shifted = getBinary(exponential.getX(), K::sub);
-  auto largest = shifted ? getReduce(shifted.getRhs(), nn::ReduceKind::max)
-                         : nn::ReduceOp();
-  if (!largest || largest.getX() != shifted.getLhs() ||
-      largest.getAxes() != sum.getAxes() || !largest.getKeepDims())
+  if (!shifted ||
+      getRowReduced(shifted.getRhs(), nn::ReduceKind::max) != shifted.getLhs())
     return failure();
+  Value x = shifted.getLhs();
   rewriter.replaceOpWithNewOp<nn::SoftmaxOp>(
-      op, largest.getX(), rewriter.getI64IntegerAttr(sum.getAxes()[0]),
-      UnitAttr());
+      op, x, rewriter.getI64IntegerAttr(rankOf(x) - 1), UnitAttr());
   return success();
 }
 

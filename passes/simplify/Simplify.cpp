@@ -68,7 +68,10 @@ LogicalResult removeNeutral(nn::BinaryOp op, PatternRewriter &rewriter,
   default:
     return failure();
   }
-  if (getSplat(op.getRhs(), weights) != neutral)
+  std::optional<double> number = getSplat(op.getRhs(), weights);
+  // A factor that differs from 1 by half a unit in the last place comes from
+  // products such as 6 * (1 / 6).
+  if (!number || std::abs(*number - neutral) > (neutral == 1 ? 6e-8 : 0))
     return failure();
   return replaceIfSame(op, op.getLhs(), rewriter);
 }
@@ -134,7 +137,7 @@ LogicalResult simplifyPower(nn::BinaryOp op, PatternRewriter &rewriter,
 
 /// (x + c) + d → x + (c + d), which then folds; the same for products.
 LogicalResult mergeConstants(nn::BinaryOp op, PatternRewriter &rewriter,
-                             const WeightStore *) {
+                             const WeightStore *weights) {
   K kind = op.getKind();
   auto inner = op.getLhs().getDefiningOp<nn::BinaryOp>();
   if ((kind != K::add && kind != K::mul) || !isFloat(op) || !inner ||
