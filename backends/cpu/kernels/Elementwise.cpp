@@ -81,8 +81,8 @@ void pare::cpu::emitElementwise(KernelBuilder &b, const ElementwiseSpec &spec) {
     if (isInvariant(i, t.space.rank()))
       fixed[i] = loadOne(i, b.idx(0));
 
-  auto row = [&](Value r) {
-    SmallVector<Value> offsets = offsetsAt(b, t.space, 0, inner, r);
+  auto row = [&](Value, ArrayRef<Value> rowOffsets) {
+    SmallVector<Value> offsets(rowOffsets);
     SmallVector<Value> perRow(fixed);
     for (unsigned i = 0; i < n; ++i)
       if (!perRow[i] && isInvariant(i, 1))
@@ -119,5 +119,5 @@ void pare::cpu::emitElementwise(KernelBuilder &b, const ElementwiseSpec &spec) {
       }
     });
   };
-  b.loop(firstRow, lastRow, 1, row);
+  forPositions(b, t.space, inner, firstRow, lastRow, row);
 }

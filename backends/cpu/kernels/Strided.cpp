@@ -1,5 +1,6 @@
 //===- Strided.cpp - Iteration spaces of strided operands -----------------===//
 #include "backends/cpu/kernels/Strided.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 using namespace pare::cpu;
@@ -101,19 +102,53 @@ Product Space::size(unsigned first, unsigned last) const {
   return product(ArrayRef(extents).slice(first, last - first));
 }
 
+/// Index on each of the axes [first, last) of position `flat`.
+static SmallVector<Value> indicesAt(KernelBuilder &b, const Space &space,
+                                    unsigned first, unsigned last, Value flat) {
+  SmallVector<Value> indices(last - first);
+  for (unsigned axis = last; axis-- > first;) {
+    Value extent = space.extents[axis].value(b);
+    indices[axis - first] = axis == first ? flat : b.rem(flat, extent);
+    flat = b.divFloor(flat, extent);
+  }
+  return indices;
+}
+
+static SmallVector<Value> offsetsOf(KernelBuilder &b, const Space &space,
+                                    unsigned first, ValueRange indices) {
+  SmallVector<Value> offsets(space.strides.size(), b.idx(0));
+  for (auto [offset, strides] : llvm::zip(offsets, space.strides))
+    for (auto [i, index] : llvm::enumerate(indices))
+      offset = b.add(offset, b.mul(index, strides[first + i].value(b)));
+  return offsets;
+}
+
 SmallVector<Value> pare::cpu::offsetsAt(KernelBuilder &b, const Space &space,
                                         unsigned first, unsigned last,
                                         Value flat) {
-  SmallVector<Value> offsets(space.strides.size(), b.idx(0));
-  for (unsigned axis = last; axis-- > first;) {
-    Value index = flat;
-    if (axis != first) {
-      Value extent = space.extents[axis].value(b);
-      index = b.rem(flat, extent);
-      flat = b.divFloor(flat, extent);
-    }
-    for (auto [offset, strides] : llvm::zip(offsets, space.strides))
-      offset = b.add(offset, b.mul(index, strides[axis].value(b)));
-  }
-  return offsets;
+  return offsetsOf(b, space, first, indicesAt(b, space, first, last, flat));
+}
+
+void pare::cpu::forPositions(
+    KernelBuilder &b, const Space &space, unsigned axes, Value begin, Value end,
+    llvm::function_ref<void(Value, ArrayRef<Value>)> body) {
+  SmallVector<Value> start = indicesAt(b, space, 0, axes, begin);
+  b.loop(begin, end, 1, start,
+         [&](Value flat, ValueRange indices) -> SmallVector<Value> {
+           body(flat, offsetsOf(b, space, 0, indices));
+           SmallVector<Value> next(indices);
+           Value carry;
+           for (unsigned axis = axes; axis-- > 0;) {
+             Value stepped = b.add(next[axis], 1);
+             if (carry)
+               stepped = arith::SelectOp::create(b, carry, stepped, next[axis]);
+             next[axis] = stepped;
+             if (axis == 0)
+               break;
+             carry = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, stepped,
+                                           space.extents[axis].value(b));
+             next[axis] = arith::SelectOp::create(b, carry, b.idx(0), stepped);
+           }
+           return next;
+         });
 }

@@ -68,6 +68,15 @@ llvm::SmallVector<mlir::Value> offsetsAt(KernelBuilder &b, const Space &space,
                                          unsigned first, unsigned last,
                                          mlir::Value flat);
 
+/// Visits positions [begin, end) of the first `axes` axes of `space` in
+/// row-major order, with the element offsets of its operands. Divides once, not
+/// at each position.
+void forPositions(KernelBuilder &b, const Space &space, unsigned axes,
+                  mlir::Value begin, mlir::Value end,
+                  llvm::function_ref<void(mlir::Value flat,
+                                          llvm::ArrayRef<mlir::Value> offsets)>
+                      body);
+
 } // namespace pare::cpu
 
 #endif

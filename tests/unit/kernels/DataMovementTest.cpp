@@ -8,8 +8,8 @@ using namespace pare::test;
 namespace {
 
 /// Bytes 0, 1, 2, … scrambled, `n` elements of `size` bytes.
-std::vector<uint8_t> pattern(int64_t n, unsigned size) {
-  std::vector<uint8_t> bytes(n * size);
+Buffer<uint8_t> pattern(int64_t n, unsigned size) {
+  Buffer<uint8_t> bytes(n * size);
   uint32_t state = 1;
   for (uint8_t &b : bytes)
     b = (state = state * 1664525 + 1013904223) >> 24;
@@ -31,7 +31,7 @@ void checkCopy(ArrayRef<int64_t> shape, const CopySpec &fixed,
   }
   kernels.compile();
   auto in = pattern(inSize, size);
-  std::vector<uint8_t> start(outSize * size, 0xAB), expected = start;
+  Buffer<uint8_t> start(outSize * size, 0xAB), expected = start;
   forIndices(shape, [&](ArrayRef<int64_t> index) {
     int64_t from = inStart, to = 0;
     for (size_t i = 0; i < index.size(); ++i) {
@@ -156,7 +156,7 @@ void checkPad(PadKind kind, ArrayRef<int64_t> shape, ArrayRef<int64_t> low,
     dims.append(shape.begin(), shape.end());
     dims.append(outShape);
     auto in = pattern(count(shape), size);
-    std::vector<uint8_t> expected(count(outShape) * size);
+    Buffer<uint8_t> expected(count(outShape) * size);
     const uint64_t value = 0x0102030405060708;
     forIndices(outShape, [&](ArrayRef<int64_t> index) {
       int64_t from = 0;
@@ -176,7 +176,7 @@ void checkPad(PadKind kind, ArrayRef<int64_t> shape, ArrayRef<int64_t> low,
                   size);
     });
     for (bool fixed : {true, false}) {
-      std::vector<uint8_t> out(expected.size(), 0xAB);
+      Buffer<uint8_t> out(expected.size(), 0xAB);
       kernels.call(fixed ? "fixed" : "dynamic", {in.data(), out.data()}, dims,
                    padGrid(make(fixed)).tasks(dims));
       EXPECT_EQ(out, expected) << int(kind) << size << fixed;
@@ -201,10 +201,10 @@ TEST(Pad, Kinds) {
 
 TEST(Gather, RowsOfAnyType) {
   const int64_t outer = 2, axis = 11, inner = 19;
-  std::vector<int64_t> indices = {0,   10, -1, 3,
-                                  -11, 7,  99, -99}; // the last two are clamped
+  Buffer<int64_t> indices = {0,   10, -1, 3,
+                             -11, 7,  99, -99}; // the last two are clamped
   const int64_t expectedIndex[] = {0, 10, 10, 3, 0, 7, 10, 0};
-  std::vector<int32_t> narrow(indices.begin(), indices.end());
+  Buffer<int32_t> narrow(indices.begin(), indices.end());
   for (bool wide : {true, false})
     for (bool fixed : {true, false}) {
       Kernels kernels;
@@ -222,7 +222,7 @@ TEST(Gather, RowsOfAnyType) {
       b.finish();
       kernels.compile();
       auto data = randomFloats(outer * axis * inner);
-      std::vector<float> out(outer * indices.size() * inner), expected;
+      Buffer<float> out(outer * indices.size() * inner), expected;
       for (int64_t o = 0; o < outer; ++o)
         for (int64_t index : expectedIndex)
           for (int64_t i = 0; i < inner; ++i)
@@ -249,11 +249,11 @@ TEST(Gather, QuantizedRows) {
   emitGather(b, spec);
   b.finish();
   kernels.compile();
-  std::vector<int8_t> codes(5 * 37);
+  Buffer<int8_t> codes(5 * 37);
   for (size_t i = 0; i < codes.size(); ++i)
     codes[i] = int(i * 37 % 255) - 127;
-  std::vector<float> scale = {1, 0.5, 0.25, 3, 0.1f}, out(3 * 37);
-  std::vector<int64_t> indices = {4, 0, 2};
+  Buffer<float> scale = {1, 0.5, 0.25, 3, 0.1f}, out(3 * 37);
+  Buffer<int64_t> indices = {4, 0, 2};
   kernels.call("f", {codes.data(), indices.data(), out.data(), scale.data()},
                {3}, gatherGrid(spec).tasks({3}));
   for (int r = 0; r < 3; ++r)

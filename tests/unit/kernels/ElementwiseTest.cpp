@@ -62,11 +62,11 @@ TEST(Elementwise, BroadcastPatterns) {
     kernels.compile();
     auto x = randomFloats(count(c.lhs)),
          y = randomFloats(count(c.rhs), -1, 1, 2);
-    std::vector<float> expected;
+    Buffer<float> expected;
     forIndices(c.shape, [&](ArrayRef<int64_t> i) {
       expected.push_back(x[offsetOf(c.lhs, i)] + y[offsetOf(c.rhs, i)]);
     });
-    std::vector<float> out(expected.size(), NAN);
+    Buffer<float> out(expected.size(), NAN);
     kernels.call("fixed", {x.data(), y.data(), out.data()}, {},
                  elementwiseGrid(fixed).tasks());
     EXPECT_EQ(out, expected);
@@ -90,7 +90,7 @@ TEST(Elementwise, StridedOperands) {
   b.finish();
   kernels.compile();
   auto x = randomFloats(45), y = randomFloats(100);
-  std::vector<float> out(45), expected(45);
+  Buffer<float> out(45), expected(45);
   kernels.call("f", {x.data(), y.data() + 1, out.data()}, {},
                elementwiseGrid(spec).tasks());
   for (int i = 0; i < 5; ++i)
@@ -139,8 +139,8 @@ TEST(Elementwise, ElementTypes) {
 
   // Every half is exact both ways; every f32 near the bounds rounds as the
   // compiler's own conversion does.
-  std::vector<uint16_t> halves(65536), back(65536);
-  std::vector<float> wide(65536);
+  Buffer<uint16_t> halves(65536), back(65536);
+  Buffer<float> wide(65536);
   for (int i = 0; i < 65536; ++i)
     halves[i] = i;
   kernels.call("from_half", {halves.data(), wide.data()}, {65536}, 8);
@@ -155,7 +155,7 @@ TEST(Elementwise, ElementTypes) {
     EXPECT_EQ(wide[i], float(h));
     EXPECT_EQ(back[i], halves[i]);
   }
-  std::vector<float> x;
+  Buffer<float> x;
   for (int i = 0; i < 65536; ++i)
     x.push_back(std::exp((i - 32768) * 0.0006f) * (i % 2 ? 1 : -1));
   kernels.call("to_half", {x.data(), back.data()}, {65536}, 8);
@@ -170,9 +170,8 @@ TEST(Elementwise, ElementTypes) {
   for (int i = 0; i < 65536; ++i)
     EXPECT_LE(std::fabs(wide[i] - x[i]), std::fabs(x[i]) / 256) << x[i];
 
-  std::vector<int64_t> longs = {-3, 0,  5, int64_t(1) << 40, -1, 1, 0, 7,
-                                9,  -9, 0};
-  std::vector<uint8_t> flags(longs.size()), inverse(longs.size());
+  Buffer<int64_t> longs = {-3, 0, 5, int64_t(1) << 40, -1, 1, 0, 7, 9, -9, 0};
+  Buffer<uint8_t> flags(longs.size()), inverse(longs.size());
   int64_t n = longs.size();
   kernels.call("to_bool", {longs.data(), flags.data()}, {n});
   kernels.call("not", {flags.data(), inverse.data()}, {n});
@@ -180,7 +179,7 @@ TEST(Elementwise, ElementTypes) {
     EXPECT_EQ(flags[i], longs[i] > 0);
     EXPECT_EQ(inverse[i], longs[i] <= 0);
   }
-  std::vector<uint8_t> bytes = {0, 1, 127, 128, 255};
+  Buffer<uint8_t> bytes = {0, 1, 127, 128, 255};
   kernels.call("u8_to_f32", {bytes.data(), wide.data()}, {5});
   for (int i = 0; i < 5; ++i)
     EXPECT_EQ(wide[i], bytes[i]);

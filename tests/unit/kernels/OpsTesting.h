@@ -7,15 +7,50 @@
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace pare::test {
 
+/// Gives memory that ends where a page without access begins, so that a kernel
+/// that reads or writes beyond a buffer ends the test.
+template <typename T> struct GuardAllocator {
+  using value_type = T;
+  GuardAllocator() = default;
+  template <typename U> GuardAllocator(const GuardAllocator<U> &) {}
+
+  T *allocate(size_t n) {
+    size_t used = usedBytes(n), page = sysconf(_SC_PAGESIZE);
+    void *base = mmap(nullptr, used + page, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+      std::abort();
+    char *end = static_cast<char *>(base) + used;
+    if (mprotect(end, page, PROT_NONE) != 0)
+      std::abort();
+    return reinterpret_cast<T *>(end - n * sizeof(T));
+  }
+  void deallocate(T *data, size_t n) {
+    char *end = reinterpret_cast<char *>(data + n);
+    munmap(end - usedBytes(n), usedBytes(n) + sysconf(_SC_PAGESIZE));
+  }
+  bool operator==(const GuardAllocator &) const { return true; }
+
+private:
+  static size_t usedBytes(size_t n) {
+    size_t page = sysconf(_SC_PAGESIZE);
+    return (n * sizeof(T) + page - 1) / page * page;
+  }
+};
+
+template <typename T> using Buffer = std::vector<T, GuardAllocator<T>>;
+
 /// `n` values of [low, high), the same at every run.
-inline std::vector<float> randomFloats(size_t n, float low = -2, float high = 2,
-                                       unsigned seed = 1) {
+inline Buffer<float> randomFloats(size_t n, float low = -2, float high = 2,
+                                  unsigned seed = 1) {
   std::mt19937 generator(seed);
   std::uniform_real_distribution<float> distribution(low, high);
-  std::vector<float> values(n);
+  Buffer<float> values(n);
   for (float &v : values)
     v = distribution(generator);
   return values;

@@ -15,10 +15,10 @@ namespace {
 // Normalization
 //===----------------------------------------------------------------------===//
 
-std::vector<float> referenceNorm(ArrayRef<float> x, int64_t rows, int64_t n,
-                                 bool rms, double epsilon, const float *scale,
-                                 const float *bias) {
-  std::vector<float> out(rows * n);
+Buffer<float> referenceNorm(ArrayRef<float> x, int64_t rows, int64_t n,
+                            bool rms, double epsilon, const float *scale,
+                            const float *bias) {
+  Buffer<float> out(rows * n);
   for (int64_t r = 0; r < rows; ++r) {
     double mean = 0, variance = 0;
     for (int64_t i = 0; i < n && !rms; ++i)
@@ -64,8 +64,7 @@ TEST(Norm, MatchesDouble) {
                r = randomFloats(37 * n, -1, 1, 2);
           auto scale = randomFloats(n, 0.5, 1.5, 3),
                bias = randomFloats(n, -1, 1, 4);
-          std::vector<float> sum(x), out(37 * n), total(37 * n),
-              scratch(n + 64);
+          Buffer<float> sum(x), out(37 * n), total(37 * n), scratch(n);
           for (size_t i = 0; residual && i < x.size(); ++i)
             sum[i] = x[i] + r[i];
           auto expected = referenceNorm(sum, 37, n, rms, spec.epsilon,
@@ -107,8 +106,8 @@ TEST(Norm, QuantizesRows) {
                 0.5f); // a constant row: all zero after
       int64_t padded = (n + 3) / 4 * 4;
       CodeStorage storage = kernels.isa().codeStorage();
-      std::vector<float> out(9 * n), scale(9), scratch(n + 64);
-      std::vector<int8_t> codes(9 * padded * codeBytes(storage), 77);
+      Buffer<float> out(9 * n), scale(9), scratch(n);
+      Buffer<int8_t> codes(9 * padded * codeBytes(storage), 77);
       kernels.call("f", {x.data(), out.data(), codes.data(), scale.data()}, {},
                    normGrid(spec).tasks(), scratch.data());
       EXPECT_LE(
@@ -182,7 +181,7 @@ TEST(Softmax, MatchesDouble) {
          mask = randomFloats(count(maskShape), -5, 5, 2);
     if (c.masked)
       mask[1] = -INFINITY, mask[2] = -3e38f;
-    std::vector<float> expected(x.size()), out(x.size(), NAN);
+    Buffer<float> expected(x.size()), out(x.size(), NAN);
     forIndices(c.shape, [&](ArrayRef<int64_t> index) {
       auto logit = [&](ArrayRef<int64_t> at) {
         return double(x[offsetOf(c.shape, at)]) * c.scale +
@@ -274,7 +273,7 @@ void checkReduce(ArrayRef<int64_t> shape, ArrayRef<int> axes, PareDType type,
     }
   kernels.compile();
   auto values = randomFloats(count(shape), 0.9, 1.1);
-  std::vector<T> x;
+  Buffer<T> x;
   for (float v : values)
     x.push_back(std::is_floating_point_v<T> ? T(v - 0.05f) : T((v - 1) * 50));
   for (ReduceKind kind : kinds)
@@ -284,7 +283,7 @@ void checkReduce(ArrayRef<int64_t> shape, ArrayRef<int> axes, PareDType type,
         double &acc = expected[offsetOf(outShape, index)];
         acc = reduceOne(kind, acc, x[offsetOf(shape, index)]);
       });
-      std::vector<T> out(count(outShape), T(99));
+      Buffer<T> out(count(outShape), T(99));
       kernels.call(nameOf(kind, fixed), {x.data(), out.data()}, shape,
                    reduceGrid(make(kind, fixed), kernels.isa()).tasks(shape));
       for (size_t i = 0; i < out.size(); ++i) {
