@@ -1,5 +1,6 @@
 //===- ConvIndirect.cpp - Matrix products of gathered rows ----------------===//
 #include "backends/cpu/kernels/ConvIndirect.h"
+#include <numeric>
 
 using namespace mlir;
 using arith::CmpIPredicate;
@@ -12,13 +13,30 @@ static int64_t elementBytes(const IndirectShape &shape, const Isa &isa) {
   return isa.codeStorage() == CodeStorage::S16 ? 2 : 1;
 }
 
+/// The register tile: the tallest, unless few columns leave it registers for
+/// another shape (sums of columns that do not exist take none) or few rows are
+/// left to fill it.
+static MicroTile chooseTile(const MicroKernel &micro,
+                            const IndirectShape &shape, const Isa &isa,
+                            std::optional<int64_t> rows) {
+  MicroTile tile = micro.tiles().front();
+  int64_t outputs = shape.groupOutputs();
+  if (!shape.int8 && isa.f32Lanes == 8) {
+    if (outputs <= 8)
+      tile = {8, 16};
+    else if (outputs > 16 && outputs <= 24)
+      tile = {4, 32};
+  }
+  for (MicroTile smaller : micro.tiles())
+    if (rows && smaller.rows >= *rows && smaller.rows < tile.rows)
+      tile = smaller;
+  return tile;
+}
+
 IndirectTiling::IndirectTiling(const IndirectShape &shape, const Isa &isa,
                                std::optional<int64_t> rows) {
   MicroKernel micro(isa, shape.int8 ? MicroKernel::S8 : MicroKernel::F32);
-  tile = micro.tiles().front();
-  for (MicroTile smaller : micro.tiles())
-    if (rows && smaller.rows >= *rows)
-      tile = smaller;
+  tile = chooseTile(micro, shape, isa, rows);
   columnBlocks =
       shape.groups * llvm::divideCeil(shape.groupOutputs(), tile.cols);
 
@@ -61,7 +79,7 @@ IndirectTiling::IndirectTiling(const IndirectShape &shape, const Isa &isa,
 
 IndirectProduct::IndirectProduct(KernelBuilder &kb, const IndirectShape &shape,
                                  const IndirectTiling &tiling)
-    : kb(kb), shape(shape), tiling(tiling),
+    : outChannels(shape.outputs), kb(kb), shape(shape), tiling(tiling),
       micro(kb.isa(), shape.int8 ? MicroKernel::S8 : MicroKernel::F32),
       elem(micro.rowElement(kb)) {}
 
@@ -318,27 +336,32 @@ void IndirectProduct::emitTile(Value rowBlock, Value rowsLeft, Value group,
 void IndirectProduct::storeRow(Value row, Value offset, Value group,
                                Value column, int64_t columns) {
   Value sums = at(tiling.sums);
-  Value channel = kb.add(kb.mul(group, shape.groupOutputs()), column);
-  auto store = [&](Value pixel) {
-    unsigned lanes = kb.isa().f32Lanes;
-    for (int64_t c = 0; c < columns; c += lanes) {
-      unsigned width = std::min<int64_t>(lanes, columns - c);
-      Value at = kb.add(offset, c), col = kb.add(channel, c), vec;
+  int64_t lanes = kb.isa().f32Lanes;
+  if (placeColumns > 0)
+    lanes = std::gcd(lanes, placeColumns);
+  Value groupColumn = kb.add(kb.mul(group, shape.groupOutputs()), column);
+  for (int64_t c = 0; c < columns; c += lanes) {
+    unsigned width = std::min(lanes, columns - c);
+    Value from = kb.add(offset, c), to = kb.add(groupColumn, c);
+    Place target = place ? place(row, to) : Place{row, to, {}};
+    auto store = [&] {
+      Value vec;
       if (shape.int8) {
-        Value sum = kb.loadVec(kb.vecType(width, kb.getI32Type()), sums, at);
-        Value scale = kb.loadVec(kb.vecF32(width), scales, col);
+        Value sum = kb.loadVec(kb.vecType(width, kb.getI32Type()), sums, from);
+        Value scale = kb.loadVec(kb.vecF32(width), scales, target.channel);
         vec = arith::SIToFPOp::create(kb, kb.vecF32(width), sum);
         vec = arith::MulFOp::create(kb, vec, scale);
       } else {
-        vec = kb.loadVec(kb.vecF32(width), sums, at);
+        vec = kb.loadVec(kb.vecF32(width), sums, from);
       }
-      storeChannels(kb, epilogue, vec, width, out, pixel, col, shape.outputs);
-    }
-  };
-  if (!outputRow)
-    return store(row);
-  auto [pixel, exists] = outputRow(row);
-  kb.ifThen(exists, [&, pixel = pixel] { store(pixel); });
+      storeChannels(kb, epilogue, vec, width, out, target.pixel, target.channel,
+                    outChannels);
+    };
+    if (target.exists)
+      kb.ifThen(target.exists, store);
+    else
+      store();
+  }
 }
 
 } // namespace pare::cpu

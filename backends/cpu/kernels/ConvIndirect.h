@@ -110,8 +110,16 @@ public:
   mlir::Value tapCount;             ///< taps in use; null: all
   RowGeometry rows;
   Epilogue epilogue;
-  /// The output pixel of a row, and whether it exists. Null: the row itself.
-  std::function<std::pair<mlir::Value, mlir::Value>(mlir::Value row)> outputRow;
+  /// Where the result of a row and a column goes: channel `channel` of output
+  /// pixel `pixel`, if `exists` (i1; null: always).
+  struct Place {
+    mlir::Value pixel, channel, exists;
+  };
+  /// Null: the row is the pixel, the column the channel.
+  std::function<Place(mlir::Value row, mlir::Value column)> place;
+  int64_t outChannels; ///< of an output pixel; shape.outputs unless set
+  /// Columns from a multiple of this on go to one pixel: 0 is any number.
+  int64_t placeColumns = 0;
 
   /// Computes rows [first, last) and the columns of task `columnTask`.
   void emit(mlir::Value first, mlir::Value last, mlir::Value columnTask);
