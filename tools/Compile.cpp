@@ -123,6 +123,9 @@ static void printDecisions(ArrayRef<TensorDecision> decisions) {
 
 static int run() {
   Timer timer;
+  // Linking in process resets every command line option to its default.
+  const std::string output = outputPath;
+  const bool asJson = json, isQuiet = quiet;
   Expected<cpu::Isa> isa = cpu::Isa::parse(targetName);
   if (!isa)
     return fail(isa.takeError());
@@ -182,14 +185,14 @@ static int run() {
     info.encoder = std::move(encoder);
   }
   Expected<emit::EmitReport> report = emit::emitModel(
-      *model->module, *model->weights, info, *isa, emitKind, outputPath);
+      *model->module, *model->weights, info, *isa, emitKind, output);
   if (!report)
     return fail(report.takeError());
 
-  if (json) {
+  if (asJson) {
     outs() << formatv(
         "{0:2}\n",
-        json::Value(json::Object{{"output", outputPath},
+        json::Value(json::Object{{"output", output},
                                  {"target", isa->name},
                                  {"file_bytes", int64_t(report->fileBytes)},
                                  {"weight_bytes", int64_t(report->weightBytes)},
@@ -199,12 +202,12 @@ static int run() {
                                  {"tensors", toJson(decisions)}}));
     return 0;
   }
-  if (!quiet) {
+  if (!isQuiet) {
     printDecisions(decisions);
     errs() << formatv(
         "{0}: {1} ({2} of weights), {3} kernels in {4} calls, for {5}; {6:f1} "
         "s (import {7:f1}, passes {8:f1}, code {9:f1})\n",
-        outputPath, formatBytes(report->fileBytes),
+        output, formatBytes(report->fileBytes),
         formatBytes(report->weightBytes), report->kernels, report->calls,
         isa->name, timer.seconds(), imported, optimized - imported,
         timer.seconds() - optimized);

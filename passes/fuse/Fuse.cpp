@@ -139,19 +139,14 @@ private:
 
   void addNormalization(Operation *anchor) {
     Group group = makeGroup(anchor);
-    nn::Shape shape = shapeOf(anchor);
-    Operation *sum = anchor->getOperand(0).getDefiningOp();
-    if (sum && !canJoin(sum, shape))
-      sum = nullptr;
-    // Where the addition before it has other users it is a result too; what
-    // follows may then depend on it from outside, and stays out.
-    if (!sum || sum->getResult(0).hasOneUse())
-      growForward(group, shape);
-    Operation *last = group.back();
-    if (sum) {
+    Operation *last = anchor;
+    // A residual addition before it; where that has other users it is a result
+    // too.
+    if (auto sum = anchor->getOperand(0).getDefiningOp<nn::BinaryOp>();
+        sum && sum.getKind() == nn::BinaryKind::add &&
+        canJoin(sum, shapeOf(anchor)) &&
+        sum.getLhs().getType() == sum.getRhs().getType())
       group.insert(sum);
-      growBackward(group, shape);
-    }
     for (Operation *user : last->getUsers())
       if (isa<nn::DynamicQuantizeOp>(user)) {
         group.insert(user);

@@ -47,7 +47,7 @@ static llvm::Error build(Operation *op, Selector &selector) {
     spec.shape.push_back(Extent::of(1));
 
   // Operands of the group, in order of first use.
-  SmallVector<Value> externals;
+  SmallVector<Value> externals, literals;
   std::string signature;
   llvm::raw_string_ostream text(signature);
   DenseMap<Value, unsigned> number;
@@ -59,6 +59,12 @@ static llvm::Error build(Operation *op, Selector &selector) {
     for (Value operand : member->getOperands()) {
       if (!inside.insert(operand).second)
         continue;
+      if (std::optional<double> literal = getLiteral(operand)) {
+        literals.push_back(operand);
+        text << "literal" << name(operand) << "="
+             << llvm::format("%a", *literal);
+        continue;
+      }
       auto type = cast<RankedTensorType>(operand.getType());
       nn::Shape shape = nn::getShape(type);
       SmallVector<bool> broadcast(spec.shape.size(), true);
@@ -97,10 +103,12 @@ static llvm::Error build(Operation *op, Selector &selector) {
   }
   text << "->" << outType;
 
-  spec.body = [&](KernelBuilder &b, ArrayRef<Value> values, unsigned) {
+  spec.body = [&](KernelBuilder &b, ArrayRef<Value> values, unsigned lanes) {
     DenseMap<Value, Value> registers;
     for (auto [external, value] : llvm::zip(externals, values))
       registers[external] = value;
+    for (Value literal : literals)
+      registers[literal] = emitLiteral(b, literal, lanes);
     for (Operation *member : group) {
       SmallVector<Value> operands;
       for (Value operand : member->getOperands())

@@ -15,7 +15,8 @@ SmallVector<Operation *> getGroup(Operation *op) {
     return {op};
   SmallVector<Operation *> ops;
   for (Operation &member : fused.getBody().front().without_terminator())
-    ops.push_back(&member);
+    if (!isa<nn::ConstantOp>(member))
+      ops.push_back(&member);
   return ops;
 }
 
@@ -24,6 +25,28 @@ static SmallVector<Operation *> opsAfter(Operation *op, Operation *anchor) {
   SmallVector<Operation *> group = getGroup(op);
   auto *it = llvm::find(group, anchor);
   return SmallVector<Operation *>(it + 1, group.end());
+}
+
+std::optional<double> getLiteral(Value value) {
+  auto constant = value.getDefiningOp<nn::ConstantOp>();
+  auto dense = constant ? dyn_cast<DenseElementsAttr>(constant.getValue())
+                        : DenseElementsAttr();
+  if (!dense || !dense.isSplat())
+    return std::nullopt;
+  if (isa<FloatType>(dense.getElementType()))
+    return dense.getSplatValue<APFloat>().convertToDouble();
+  APInt integer = dense.getSplatValue<APInt>();
+  return dense.getElementType().isInteger(1) ? double(integer.getBoolValue())
+                                             : double(integer.getSExtValue());
+}
+
+Value emitLiteral(KernelBuilder &b, Value value, unsigned lanes) {
+  Type type = computeType(b, *getDType(getElementTypeOrSelf(value.getType())));
+  double number = *getLiteral(value);
+  TypedAttr element = isa<FloatType>(type)
+                          ? TypedAttr(b.getFloatAttr(type, number))
+                          : TypedAttr(b.getIntegerAttr(type, int64_t(number)));
+  return b.splat(arith::ConstantOp::create(b, element), lanes);
 }
 
 std::optional<std::string> Tail::whyNot(Operation *op, Operation *anchor) {
@@ -56,9 +79,12 @@ Tail::Tail(Operation *op, Operation *anchor, Selector &selector,
                                     anchor->result_end());
   for (Operation *member : ops_) {
     for (Value operand : member->getOperands()) {
-      if (inside.contains(operand))
+      if (!inside.insert(operand).second)
         continue;
-      inside.insert(operand);
+      if (getLiteral(operand)) {
+        literals_.push_back(operand);
+        continue;
+      }
       auto type = cast<RankedTensorType>(operand.getType());
       nn::Shape shape = nn::getShape(type);
       External external{operand,
@@ -116,6 +142,10 @@ std::string Tail::signature() const {
       stream << "," << extent.str() << varies;
     stream << ";";
   }
+  for (Value literal : literals_)
+    stream << "literal" << name(literal) << "="
+           << llvm::format("%a", *getLiteral(literal))
+           << getElementTypeOrSelf(literal.getType()) << ";";
   name(anchor_->getResult(0));
   for (Operation *op : ops_) {
     stream << name(op->getResult(0)) << "=" << op->getName()
@@ -162,6 +192,8 @@ SmallVector<Value> Tail::emit(KernelBuilder &b, Value vec, Value row, Value col,
   unsigned lanes = cast<VectorType>(vec.getType()).getNumElements();
   DenseMap<Value, Value> values;
   values[anchor_->getResult(0)] = vec;
+  for (Value literal : literals_)
+    values[literal] = emitLiteral(b, literal, lanes);
   for (const External &external : externals_)
     values[external.value] = load(b, external, row, col, count, lanes);
   for (Operation *op : ops_) {

@@ -13,7 +13,8 @@
 
 namespace pare::cpu {
 
-/// The ops of a group in order: `op` alone, or the body of an nn.fused.
+/// The ops of a group in order, without its constants: `op` alone, or the body
+/// of an nn.fused.
 llvm::SmallVector<mlir::Operation *> getGroup(mlir::Operation *op);
 /// The first op of type T in the group, or null.
 template <typename T> T findAnchor(mlir::Operation *op) {
@@ -26,6 +27,11 @@ template <typename T> T findAnchor(mlir::Operation *op) {
 inline mlir::ResultRange getGroupResults(mlir::Operation *op) {
   return op->getResults();
 }
+
+/// The number that fills a splat constant; nullopt for anything else.
+std::optional<double> getLiteral(mlir::Value value);
+/// That number in all lanes, in the compute type of the value's elements.
+mlir::Value emitLiteral(KernelBuilder &b, mlir::Value value, unsigned lanes);
 
 class Tail {
 public:
@@ -79,6 +85,7 @@ private:
   llvm::SmallVector<PareDType> resultTypes_;
   llvm::SmallVector<mlir::Operation *> ops_;
   llvm::SmallVector<External> externals_;
+  llvm::SmallVector<mlir::Value> literals_;
   Extent anchorColumns_;
 };
 
