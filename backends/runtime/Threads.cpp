@@ -12,7 +12,8 @@ using namespace pare::rt;
 
 namespace {
 
-constexpr uint32_t kPureSpins = 1000;           // pauses before the first yield
+constexpr uint32_t kPureSpins = 1000; // pauses before the first yield
+constexpr uint32_t kSpinsPerYield = 100;
 constexpr uint64_t kRunningNanos = 1000 * 1000; // awake between steps of a run
 constexpr uint64_t kIdleNanos = 50 * 1000;      // awake between runs
 constexpr size_t kStackBytes = 2u
@@ -42,7 +43,9 @@ template <typename T> void store(T &value, T next) {
 }
 
 /// Waits by spinning, then yielding, until `ready` or a time has passed.
-/// `limit` gives the nanoseconds to wait, and may change while waiting.
+/// `limit` gives the nanoseconds to wait, and may change while waiting. On a
+/// machine that is busy with other work, yielding leaves the tasks to the
+/// threads that do run: without it a step took twice as long there.
 template <typename Ready, typename Limit>
 bool spinUntil(Ready ready, Limit limit, bool yieldAtOnce) {
   if (!yieldAtOnce)
@@ -53,7 +56,7 @@ bool spinUntil(Ready ready, Limit limit, bool yieldAtOnce) {
     }
   uint64_t begin = nowNanos();
   do {
-    for (uint32_t i = 0; i < 16; ++i) {
+    for (uint32_t i = 0; i < kSpinsPerYield; ++i) {
       if (ready())
         return true;
       pause();
@@ -138,7 +141,7 @@ bool ThreadPool::claim(uint32_t &first, uint32_t &count) {
     uint32_t left = uint32_t(seen);
     if (!left)
       return false;
-    count = max(1u, left / (4 * numThreads));
+    count = max(1u, left / (2 * numThreads));
     if (__atomic_compare_exchange_n(&job, &seen, seen - count, false,
                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
       // From here until these tasks are counted as done the step cannot end.
@@ -149,16 +152,19 @@ bool ThreadPool::claim(uint32_t &first, uint32_t &count) {
 }
 
 void ThreadPool::help(uint32_t worker) {
-  uint32_t first, count;
+  uint32_t first, count, finished = 0, size = 0;
   while (claim(first, count)) {
+    size = jobSize;
     for (uint32_t i = 0; i < count; ++i)
       task(state, offset + first + i, worker);
-    // Once the last task is counted the fields may change.
-    uint32_t size = jobSize;
-    if (__atomic_add_fetch(&done, count, __ATOMIC_SEQ_CST) == size &&
-        load(callerSleeps))
-      futexWake(&done, 1);
+    finished += count;
   }
+  // A worker that claimed nothing has no say in a step that may be over; once
+  // the last task is counted the fields may change.
+  if (finished &&
+      __atomic_add_fetch(&done, finished, __ATOMIC_SEQ_CST) == size &&
+      load(callerSleeps))
+    futexWake(&done, 1);
 }
 
 void ThreadPool::workerMain(uint32_t index) {
@@ -184,7 +190,7 @@ void ThreadPool::runBatch(uint32_t count) {
   wake(count - 1);
   help(0);
   auto ready = [&] { return load(done) == count; };
-  if (spinUntil(ready, [] { return kIdleNanos; }, oversubscribed))
+  if (spinUntil(ready, [] { return kRunningNanos; }, oversubscribed))
     return;
   store(callerSleeps, 1u);
   for (uint32_t seen; (seen = load(done)) != count;)
