@@ -52,7 +52,7 @@ public:
     module->walk([&](nn::ParamOp param) { params.push_back(param); });
     llvm::StringSet<> seen;
     for (nn::ParamOp param : params)
-      if (rankOf(param) >= 2 && seen.insert(param.getWeight()).second)
+      if (isMatrix(param) && seen.insert(param.getWeight()).second)
         quantizeUses(param.getWeight());
     eraseUnusedWeights(module, weights);
     return llvm::Error::success();
@@ -62,6 +62,13 @@ private:
   //===--------------------------------------------------------------------===//
   // Decisions
   //===--------------------------------------------------------------------===//
+
+  /// At least two axes that are not of size 1.
+  static bool isMatrix(Value value) {
+    return llvm::count_if(shapeOf(value), [](nn::Dim dim) {
+             return !nn::isConstant(dim, 1);
+           }) >= 2;
+  }
 
   /// Why `op` keeps its weight in float; nullopt if it can have codes.
   std::optional<std::string> whyFloat(OpOperand &use) {
@@ -194,7 +201,27 @@ private:
         decision.reason += ", and in float for other uses";
     }
     if (options.decisions)
-      options.decisions->push_back(std::move(decision));
+      record(weight, decision, uses);
+  }
+
+  /// One row per weight of the source: a concatenated one is several.
+  void record(nn::WeightOp weight, const TensorDecision &decision,
+              ArrayRef<OpOperand *> uses) {
+    auto sources = weight->getAttrOfType<ArrayAttr>(kSourcesAttr);
+    if (!sources) {
+      options.decisions->push_back(decision);
+      return;
+    }
+    auto sizes = weight->getAttrOfType<DenseI64ArrayAttr>(kSourceSizesAttr);
+    int64_t axis = getOutputAxis(*uses.front()), total = decision.shape[axis];
+    for (auto [source, size] : llvm::zip(sources, sizes.asArrayRef())) {
+      TensorDecision part = decision;
+      part.tensor = cast<StringAttr>(source).str();
+      part.shape[axis] = size;
+      part.bytesBefore = decision.bytesBefore * size / total;
+      part.bytesAfter = decision.bytesAfter * size / total;
+      options.decisions->push_back(std::move(part));
+    }
   }
 
   static std::string getReason(Operation *op) {

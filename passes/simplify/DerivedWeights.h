@@ -6,6 +6,11 @@
 
 namespace pare {
 
+/// On a weight that several were concatenated into: their names (ArrayAttr of
+/// StringAttr) and their sizes along the concatenated axis (DenseI64Array).
+inline constexpr llvm::StringLiteral kSourcesAttr = "nn.sources";
+inline constexpr llvm::StringLiteral kSourceSizesAttr = "nn.source_sizes";
+
 /// The name in the user's file that a weight goes back to: `source`, or its own
 /// name.
 llvm::StringRef getSourceName(nn::WeightOp weight);

@@ -135,9 +135,21 @@ private:
                     weight.bytes().data() + row * width, width);
       at += width;
     }
-    return makeDerivedWeight(builder, weights, merged, first.getRhs(),
-                             getSourceName(nn::getWeight(first.getRhs())),
-                             "merged");
+    Value value = makeDerivedWeight(
+        builder, weights, merged, first.getRhs(),
+        getSourceName(nn::getWeight(first.getRhs())), "merged");
+    SmallVector<Attribute> names;
+    SmallVector<int64_t> sizes;
+    for (const Projection &projection : group) {
+      nn::MatMulOp product = projection.product;
+      names.push_back(builder.getStringAttr(
+          getSourceName(nn::getWeight(product.getRhs()))));
+      sizes.push_back(projection.size);
+    }
+    nn::WeightOp weight = nn::getWeight(value);
+    weight->setAttr(kSourcesAttr, builder.getArrayAttr(names));
+    weight->setAttr(kSourceSizesAttr, builder.getDenseI64ArrayAttr(sizes));
+    return value;
   }
 
   /// Null if no projection has a bias.

@@ -246,7 +246,8 @@ struct AxisGroup {
 
 /// Splits a reshape into the smallest groups of neighbouring axes whose
 /// products agree. Axes of size 1 in `from` are left out, those in `to` go with
-/// the axis before them. nullopt where sizes cannot be told apart or together.
+/// the axis before them; the first ones, which are batches, are a group of
+/// their own. nullopt where sizes cannot be told apart or together.
 std::optional<SmallVector<AxisGroup>> matchAxes(ArrayRef<nn::Dim> from,
                                                 ArrayRef<nn::Dim> to) {
   auto nonUnit = [](ArrayRef<nn::Dim> shape) {
@@ -278,13 +279,20 @@ std::optional<SmallVector<AxisGroup>> matchAxes(ArrayRef<nn::Dim> from,
   if (i != fromAxes.size() || j != toAxes.size() || groups.empty())
     return std::nullopt;
   // Now the axes of size 1 in `to`.
-  for (size_t axis = 0, g = 0; axis < to.size(); ++axis) {
-    while (g + 1 < groups.size() && groups[g + 1].to.front() <= int64_t(axis))
-      ++g;
-    if (!llvm::is_contained(groups[g].to, int64_t(axis)))
-      groups[g].to.push_back(axis);
-    llvm::sort(groups[g].to);
+  AxisGroup first;
+  for (int64_t axis = 0; axis < toAxes.front(); ++axis)
+    first.to.push_back(axis);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    SmallVector<int64_t> &axes = groups[g].to;
+    int64_t end =
+        g + 1 < groups.size() ? groups[g + 1].to.front() : int64_t(to.size());
+    for (int64_t axis = axes.front() + 1; axis < end; ++axis)
+      if (!llvm::is_contained(axes, axis))
+        axes.push_back(axis);
+    llvm::sort(axes);
   }
+  if (!first.to.empty())
+    groups.insert(groups.begin(), first);
   return groups;
 }
 
@@ -315,8 +323,11 @@ LogicalResult sinkReshape(nn::ReshapeOp op, PatternRewriter &rewriter,
   SmallVector<const AxisGroup *> sorted;
   for (const AxisGroup &group : *groups)
     sorted.push_back(&group);
-  llvm::sort(sorted, [](const AxisGroup *a, const AxisGroup *b) {
-    return a->from.front() < b->from.front();
+  auto position = [](const AxisGroup *group) {
+    return group->from.empty() ? -1 : group->from.front();
+  };
+  llvm::sort(sorted, [&](const AxisGroup *a, const AxisGroup *b) {
+    return position(a) < position(b);
   });
   nn::Shape shape;
   Permutation result(to.size());
@@ -376,6 +387,59 @@ LogicalResult sliceBeforeReshape(nn::SliceOp op, PatternRewriter &rewriter,
   return failure();
 }
 
+//===----------------------------------------------------------------------===//
+// What remains
+//===----------------------------------------------------------------------===//
+
+/// True if the shapes differ in axes of size 1 only.
+bool differInUnitAxes(ArrayRef<nn::Dim> a, ArrayRef<nn::Dim> b) {
+  auto isUnit = [](nn::Dim dim) { return nn::isConstant(dim, 1); };
+  nn::Shape x(a), y(b);
+  llvm::erase_if(x, isUnit);
+  llvm::erase_if(y, isUnit);
+  return x == y;
+}
+
+/// f(reshape(product), vector) → reshape(f(product, vector)), so that the two
+/// fuse: exporters write one-dimensional convolutions as two-dimensional ones
+/// with an axis of size 1 that they drop at once.
+template <typename Op>
+LogicalResult sinkUnitReshape(Op op, PatternRewriter &rewriter,
+                              const WeightStore *) {
+  auto reshape = op->getOperand(0).template getDefiningOp<nn::ReshapeOp>();
+  if (!reshape || !reshape->hasOneUse() || !reshape.getX().hasOneUse() ||
+      rankOf(reshape) == 0 || shapeOf(op) != shapeOf(reshape))
+    return failure();
+  Value x = reshape.getX();
+  if (!isa_and_nonnull<nn::ConvOp, nn::ConvTransposeOp, nn::MatMulOp,
+                       nn::UnaryOp, nn::BinaryOp>(x.getDefiningOp()) ||
+      rankOf(x) == 0 || !differInUnitAxes(shapeOf(x), shapeOf(reshape)) ||
+      shapeOf(x).back() != shapeOf(reshape).back())
+    return failure();
+  IRMapping mapping;
+  mapping.map(op->getOperand(0), x);
+  Value vector;
+  if (op->getNumOperands() == 2) {
+    vector = op->getOperand(1);
+    if (vector == op->getOperand(0) || !isKnown(vector))
+      return failure();
+    bool isNumber = llvm::all_of(
+        shapeOf(vector), [](nn::Dim dim) { return nn::isConstant(dim, 1); });
+    if (!isNumber && !isVector(vector, shapeOf(x).back()))
+      return failure();
+    nn::Shape shape;
+    if (!isNumber)
+      shape.push_back(shapeOf(x).back());
+    mapping.map(vector, reshapeTo(rewriter, op.getLoc(), vector, shape));
+  }
+  Operation *moved = rewriter.clone(*op.getOperation(), mapping);
+  moved->getResult(0).setType(
+      nn::getTensorType(shapeOf(x), elementOf(op->getResult(0))));
+  rewriter.replaceOpWithNewOp<nn::ReshapeOp>(op, op->getResult(0).getType(),
+                                             moved->getResult(0));
+  return success();
+}
+
 LogicalResult reshapeForUnitTranspose(nn::TransposeOp op,
                                       PatternRewriter &rewriter,
                                       const WeightStore *) {
@@ -429,6 +493,8 @@ struct SinkTransposesPass : impl::SinkTransposesBase<SinkTransposesPass> {
 
     Rewrites finish(&getContext(), nullptr);
     finish.add(reshapeForUnitTranspose);
+    finish.add(sinkUnitReshape<nn::UnaryOp>);
+    finish.add(sinkUnitReshape<nn::BinaryOp>);
     if (failed(applyPatternsGreedily(module, std::move(finish.patterns))))
       signalPassFailure();
   }
