@@ -153,8 +153,13 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
   if (Error error =
           writeFile(objectPath, StringRef(object->data(), object->size())))
     return std::move(error);
-  if (Error error =
-          linkExecutable(isa.triple, {objectPath, weightsPath}, temporary))
+  std::vector<std::string> modules;
+  if (info.encoder)
+    modules.push_back("pare_module_embed");
+  if (!info.images.empty())
+    modules.push_back("pare_module_image");
+  if (Error error = linkExecutable(isa.triple, {objectPath, weightsPath},
+                                   modules, temporary))
     return std::move(error);
   sys::fs::file_status status;
   sys::fs::status(temporary, status);

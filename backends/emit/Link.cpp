@@ -42,34 +42,26 @@ Expected<std::string> findRuntime(StringRef triple) {
 }
 
 Error linkExecutable(StringRef triple, ArrayRef<std::string> objects,
-                     StringRef output) {
+                     ArrayRef<std::string> modules, StringRef output) {
   Expected<std::string> folder = findRuntime(triple);
   if (!folder)
     return folder.takeError();
-  auto file = [&](StringRef name) { return *folder + "/" + name.str(); };
   std::vector<std::string> args = {"ld.lld",
                                    "-static",
                                    "--gc-sections",
                                    "--build-id=none",
                                    "-z",
                                    "noexecstack",
-                                   "-z",
-                                   "relro",
-                                   "--no-dynamic-linker",
-                                   "--hash-style=gnu",
                                    "-O1",
                                    "--threads=1",
                                    "-s",
                                    "-o",
-                                   output.str(),
-                                   file("crt1.o"),
-                                   file("crti.o"),
-                                   file("crtbeginT.o")};
+                                   output.str()};
+  for (const std::string &module : modules)
+    args.insert(args.end(), {"-u", module});
   args.insert(args.end(), objects.begin(), objects.end());
-  for (StringRef archive :
-       {"libpare_rt.a", "--start-group", "libc.a", "libm.a", "libgcc.a",
-        "libgcc_eh.a", "--end-group", "crtend.o", "crtn.o"})
-    args.push_back(archive.starts_with("--") ? archive.str() : file(archive));
+  for (const char *archive : {"libpare_rt.a", "libpare_c.a", "libgcc.a"})
+    args.push_back(*folder + "/" + archive);
 
   std::vector<const char *> argv;
   for (const std::string &arg : args)

@@ -14,8 +14,12 @@ namespace pare::emit {
 llvm::Expected<std::string> findRuntime(llvm::StringRef triple);
 
 /// Links objects and the runtime into a static executable, with lld in process.
+/// `modules` are the optional parts of the runtime that the model uses
+/// (backends/runtime/Modules.h). lld resets every llvm::cl option to its
+/// default on the way.
 llvm::Error linkExecutable(llvm::StringRef triple,
                            llvm::ArrayRef<std::string> objects,
+                           llvm::ArrayRef<std::string> modules,
                            llvm::StringRef output);
 
 } // namespace pare::emit
