@@ -1,0 +1,217 @@
+//===- CrossTest.cpp - Kernels of another architecture, emulated ----------===//
+//
+// The aarch64 kernels run under qemu-aarch64 in a program without a C library
+// and must give bit for bit what the kernels of this machine give: sums are in
+// the same order with the same fused multiply-adds.
+//
+//===----------------------------------------------------------------------===//
+#include "backends/cpu/kernels/Gemm.h"
+#include "backends/cpu/kernels/Pack.h"
+#include "tests/unit/kernels/Jit.h"
+#include "llvm/AsmParser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/SourceMgr.h"
+#include <gtest/gtest.h>
+#include <random>
+
+using namespace mlir;
+using namespace pare::cpu;
+using pare::test::Kernels;
+using pare::test::orFail;
+
+namespace {
+
+constexpr int64_t kM = 61, kN = 405, kK = 70;
+
+GemmSpec specOf(MicroKernel::Format format) {
+  GemmSpec spec;
+  spec.format = format;
+  spec.m = Extent::runtime(0);
+  spec.n = Extent::of(kN);
+  spec.k = Extent::of(kK);
+  spec.lda = Extent::of(format == MicroKernel::S8 ? paddedCodes(kK) : kK);
+  spec.ldc = Extent::of(kN);
+  spec.ptrRowScale = 3;
+  spec.ptrColScale = 4;
+  spec.ptrCompensation = 5;
+  return spec;
+}
+
+void build(Kernels &kernels, MicroKernel::Format format) {
+  KernelBuilder b(kernels.module(), "gemm", kernels.isa());
+  emitGemm(b, specOf(format));
+  b.finish();
+}
+
+/// The kernel's buffers, as bytes.
+struct Buffers {
+  std::vector<std::string> inputs; ///< ptrs[0], ptrs[1], ptrs[3], …
+  std::string expected;            ///< ptrs[2] after the call
+};
+
+template <typename T> std::string bytesOf(const std::vector<T> &v) {
+  return std::string(reinterpret_cast<const char *>(v.data()),
+                     v.size() * sizeof(T));
+}
+
+/// Random operands, and what this machine makes of them.
+Buffers runHere(MicroKernel::Format format) {
+  Kernels kernels;
+  build(kernels, format);
+  kernels.compile();
+  std::mt19937 rng(3);
+  std::normal_distribution<float> normal;
+  std::vector<float> rowScale(kM), colScale(packedColumns(kN)), c(kM * kN);
+  for (auto *scales : {&rowScale, &colScale})
+    for (float &x : *scales)
+      x = normal(rng);
+  int64_t lda = specOf(format).lda.fixed;
+  std::vector<float> a(kM * lda), b(kK * kN), packed(packedSizeF32(kK, kN));
+  std::vector<int8_t> codes(kM * lda), w(kK * kN), panels(packedSizeS8(kK, kN));
+  for (float &x : a)
+    x = normal(rng);
+  for (float &x : b)
+    x = normal(rng);
+  for (int8_t &x : codes)
+    x = int8_t(int(rng() % 255) - 127);
+  for (int8_t &x : w)
+    x = int8_t(int(rng() % 255) - 127);
+  packF32(b.data(), kK, kN, kN, 1, packed.data());
+  packS8(w.data(), kK, kN, kN, 1, panels.data());
+  std::vector<int32_t> compensation(packedColumns(kN));
+  compensateS8(w.data(), kK, kN, kN, 1, compensation.data());
+
+  // The codes as this machine stores them; the others store plain bytes.
+  bool isS8 = format == MicroKernel::S8;
+  CodeStorage storage = kernels.isa().codeStorage();
+  std::vector<int16_t> words(codes.begin(), codes.end());
+  std::vector<uint8_t> bytes;
+  for (int8_t code : codes)
+    bytes.push_back(code + (storage == CodeStorage::U8Plus128 ? 128 : 0));
+  const void *rows = a.data();
+  if (isS8)
+    rows = codeBytes(storage) == 2 ? static_cast<const void *>(words.data())
+                                   : bytes.data();
+  const void *weights = packed.data();
+  if (isS8)
+    weights = panels.data();
+  kernels.call("gemm",
+               {rows, weights, c.data(), rowScale.data(), colScale.data(),
+                compensation.data()},
+               {kM}, gemmTiling(specOf(format), kernels.isa()).tasks(kM, kN));
+  return {{isS8 ? bytesOf(codes) : bytesOf(a),
+           isS8 ? bytesOf(panels) : bytesOf(packed), bytesOf(rowScale),
+           bytesOf(colScale), bytesOf(compensation)},
+          bytesOf(c)};
+}
+
+std::string quoted(const std::string &bytes) {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  out << "[" << bytes.size() << " x i8] c\"";
+  for (unsigned char c : bytes)
+    out << llvm::format("\\%02X", c);
+  out << "\", align 64\n";
+  return text;
+}
+
+/// A program that runs the kernel's tasks and exits with 0 if the result is
+/// the expected one.
+std::string programIR(const Buffers &buffers, int64_t tasks) {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  size_t size = buffers.expected.size();
+  for (auto [i, bytes] : llvm::enumerate(buffers.inputs))
+    out << "@in" << i << " = constant " << quoted(bytes);
+  out << "@expected = constant " << quoted(buffers.expected) << "@c = global ["
+      << size << " x i8] zeroinitializer, align 64\n"
+      << "@dims = constant [1 x i64] [i64 " << kM << "]\n"
+      << "@ptrs = constant [6 x ptr] [ptr @in0, ptr @in1, ptr @c, ptr @in2, "
+         "ptr @in3, ptr @in4]\n"
+      << "declare void @gemm(ptr, ptr, i64, ptr)\n"
+      << "define void @_start() {\n"
+         "entry:\n  br label %run\n"
+         "run:\n"
+         "  %task = phi i64 [0, %entry], [%task1, %run]\n"
+         "  call void @gemm(ptr @ptrs, ptr @dims, i64 %task, ptr null)\n"
+         "  %task1 = add i64 %task, 1\n"
+      << "  %more = icmp slt i64 %task1, " << tasks << "\n"
+      << "  br i1 %more, label %run, label %check\n"
+         "check:\n"
+         "  %i = phi i64 [0, %run], [%i1, %check]\n"
+         "  %bad = phi i64 [0, %run], [%bad1, %check]\n"
+         "  %pc = getelementptr i8, ptr @c, i64 %i\n"
+         "  %pe = getelementptr i8, ptr @expected, i64 %i\n"
+         "  %vc = load volatile i8, ptr %pc\n"
+         "  %ve = load volatile i8, ptr %pe\n"
+         "  %ne = icmp ne i8 %vc, %ve\n"
+         "  %one = zext i1 %ne to i64\n"
+         "  %bad1 = or i64 %bad, %one\n"
+         "  %i1 = add i64 %i, 1\n"
+      << "  %again = icmp slt i64 %i1, " << size << "\n"
+      << "  br i1 %again, label %check, label %exit\n"
+         "exit:\n"
+         "  call i64 asm sideeffect \"svc #0\", "
+         "\"={x0},{x8},0,~{memory}\"(i64 93, i64 %bad1)\n"
+         "  unreachable\n}\n";
+  return text;
+}
+
+void write(const llvm::Twine &path, llvm::ArrayRef<char> bytes) {
+  std::error_code error;
+  llvm::raw_fd_ostream out(path.str(), error);
+  ASSERT_FALSE(error) << error.message();
+  out.write(bytes.data(), bytes.size());
+}
+
+class Cross : public testing::TestWithParam<const char *> {};
+
+TEST_P(Cross, SameBitsAsHere) {
+  auto emulator = llvm::sys::findProgramByName("qemu-aarch64");
+  auto linker = llvm::sys::findProgramByName("ld.lld-22");
+  if (!linker)
+    linker = llvm::sys::findProgramByName("ld.lld");
+  if (!emulator || !linker)
+    GTEST_SKIP() << "needs qemu-aarch64 and ld.lld";
+  if (!pare::test::isa("host").hasFma)
+    GTEST_SKIP() << "this machine rounds multiply-adds twice";
+
+  Isa isa = pare::test::isa(GetParam());
+  llvm::SmallString<128> folder;
+  ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("pare-cross", folder));
+  for (auto format : {MicroKernel::F32, MicroKernel::S8}) {
+    Kernels kernels(isa);
+    build(kernels, format);
+    auto object = orFail(compileKernels(kernels.module(), isa));
+    int64_t tasks = gemmTiling(specOf(format), isa).tasks(kM, kN);
+
+    llvm::LLVMContext context;
+    llvm::SMDiagnostic diagnostic;
+    auto program = llvm::parseAssemblyString(programIR(runHere(format), tasks),
+                                             diagnostic, context);
+    ASSERT_TRUE(program) << diagnostic.getMessage().str();
+    program->setTargetTriple(llvm::Triple(isa.triple));
+    auto main = orFail(emitObject(*program, isa));
+
+    std::string base = folder.str().str();
+    std::string kernel = base + "/kernel.o", start = base + "/main.o";
+    std::string exe = base + "/test";
+    write(kernel, object);
+    write(start, main);
+    ASSERT_EQ(llvm::sys::ExecuteAndWait(
+                  *linker, {"ld.lld", "-static", kernel, start, "-o", exe}),
+              0);
+    EXPECT_EQ(llvm::sys::ExecuteAndWait(*emulator,
+                                        {"qemu-aarch64", "-cpu", "max", exe}),
+              0)
+        << isa.name << (format == MicroKernel::F32 ? " f32" : " int8");
+  }
+  llvm::sys::fs::remove_directories(folder);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, Cross,
+                         testing::Values("aarch64", "aarch64+dotprod"));
+
+} // namespace
