@@ -40,19 +40,25 @@ IndirectTiling::IndirectTiling(const IndirectShape &shape, const Isa &isa,
   columnBlocks =
       shape.groups * llvm::divideCeil(shape.groupOutputs(), tile.cols);
 
-  // A task is about this many multiply-adds: long against its start, short
-  // against the whole.
-  constexpr int64_t macsPerTask = 1 << 21;
-  // Rows that share a pass over weights which no cache close by holds.
-  constexpr int64_t fewBlocks = 8, manyBlocks = 64;
   int64_t k = shape.taps * shape.runSteps() * shape.kGroup();
   int64_t blockMacs = tile.rows * k * tile.cols;
+  // Multiply-adds of a task: long against its start, short against the whole.
+  constexpr int64_t mostMacs = 1 << 21, fewestMacs = 1 << 18, manyTasks = 16;
+  // Row blocks that share a pass over weights which no cache close by holds.
+  constexpr int64_t fewBlocks = 8, manyBlocks = 64;
+  int64_t macsPerTask = mostMacs, allBlocks = 0;
+  if (rows) {
+    allBlocks = llvm::divideCeil(std::max<int64_t>(*rows, 1), tile.rows);
+    macsPerTask = std::clamp<int64_t>(
+        allBlocks * columnBlocks * blockMacs / manyTasks, fewestMacs, mostMacs);
+  }
   int64_t rowBlocks = std::clamp<int64_t>(
       macsPerTask / (blockMacs * columnBlocks), fewBlocks, manyBlocks);
-  if (rows) {
-    int64_t all = llvm::divideCeil(std::max<int64_t>(*rows, 1), tile.rows);
-    rowBlocks = llvm::divideCeil(all, llvm::divideCeil(all, rowBlocks));
-  }
+  if (rows && 2 * allBlocks <= 3 * fewBlocks)
+    rowBlocks = allBlocks;
+  else if (rows)
+    rowBlocks =
+        llvm::divideCeil(allBlocks, llvm::divideCeil(allBlocks, rowBlocks));
   rowsPerTask = rowBlocks * tile.rows;
   blocksPerTask = std::clamp<int64_t>(macsPerTask / (blockMacs * rowBlocks), 1,
                                       columnBlocks);

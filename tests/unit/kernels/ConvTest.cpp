@@ -163,6 +163,73 @@ TEST(Conv, S8OlderX86) {
   }
 }
 
+/// A batch gives, bit for bit, what each of its images gives alone.
+TEST(Conv, BatchesDoNotMix) {
+  Random random(12);
+  for (int64_t extent : {1, 2, 9}) {
+    ConvCase p;
+    p.n = 5;
+    p.c = 20;
+    p.o = 40;
+    p.kh = p.kw = 3;
+    p.pt = p.pl = p.pb = p.pr = 1;
+    p.h = p.w = p.oh = p.ow = extent;
+    Extents extents{false, {}};
+    auto spec = toSpec<ConvSpec>(p, extents);
+    size_t inSize = p.h * p.w * p.c, outSize = p.oh * p.ow * p.o;
+    Guarded<float> in(random.floats(p.n * inSize));
+    llvm::SmallVector<float, 0> packed =
+        packConvF32(spec, random.floats(p.o * p.kh * p.kw * p.c));
+    Guarded<float> together(p.n * outSize), alone(outSize);
+    auto run = [&](int64_t n, const float *from, float *to) {
+      spec.n = Extent::of(n);
+      ConvTiling tiling = convTiling(spec, isa("host"));
+      runKernel([&](KernelBuilder &kb) { emitConv(kb, spec); },
+                {from, packed.data(), to}, {}, tiling.tasks(n, p.oh, p.ow),
+                tiling.scratchBytes);
+    };
+    run(p.n, in.data(), together.data());
+    for (int64_t n = 0; n < p.n; ++n) {
+      run(1, in.data() + n * inSize, alone.data());
+      EXPECT_EQ(std::memcmp(alone.data(), together.data() + n * outSize,
+                            outSize * sizeof(float)),
+                0)
+          << extent << " image " << n;
+    }
+  }
+}
+
+/// The output has the type that the epilogue returns.
+TEST(Conv, StoresWhatTheEpilogueReturns) {
+  Random random(13);
+  ConvCase p;
+  p.c = 5;
+  p.o = 21;
+  p.kh = p.kw = 3;
+  p.h = p.w = 6;
+  p.oh = p.ow = 4;
+  Extents extents{false, {}};
+  auto spec = toSpec<ConvSpec>(p, extents);
+  spec.epilogue = [](KernelBuilder &kb, mlir::Value vec, const GemmAt &) {
+    unsigned lanes =
+        mlir::cast<mlir::VectorType>(vec.getType()).getNumElements();
+    return mlir::arith::FPToSIOp::create(kb, kb.vecType(lanes, kb.getI8Type()),
+                                         vec)
+        .getResult();
+  };
+  Guarded<float> in(random.floats(p.h * p.w * p.c));
+  std::vector<float> filters = random.floats(p.o * p.kh * p.kw * p.c);
+  llvm::SmallVector<float, 0> packed = packConvF32(spec, filters);
+  Guarded<int8_t> out(p.oh * p.ow * p.o);
+  ConvTiling tiling = convTiling(spec, isa("host"));
+  runKernel([&](KernelBuilder &kb) { emitConv(kb, spec); },
+            {in.data(), packed.data(), out.data()}, {},
+            tiling.tasks(1, p.oh, p.ow), tiling.scratchBytes);
+  std::vector<double> want = convReference<float>(p, in, filters);
+  for (size_t i = 0; i < want.size(); ++i)
+    EXPECT_NEAR(out[i], want[i], 1.0001) << i;
+}
+
 TEST(ConvTranspose, RandomShapes) {
   Random random(11);
   for (int i = 0; i < 50; ++i) {
