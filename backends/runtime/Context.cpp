@@ -119,7 +119,11 @@ static bool failShape(PareContext &context, uint32_t input,
   const PareTensorInfo &info = model.inputs[input];
   Writer &text = context.error.start();
   text.put("input '").put(info.name).put("' has shape ");
-  text.shape(given.dims, min<uint32_t>(given.rank, PARE_MAX_RANK));
+  PareTensorInfo shape = {};
+  shape.rank = min<uint32_t>(given.rank, PARE_MAX_RANK);
+  for (uint32_t axis = 0; axis < shape.rank; ++axis)
+    shape.dims[axis] = max<int64_t>(given.dims[axis], 0);
+  putShape(text, model, shape);
   text.put(", expected ");
   putShape(text, model, info);
   return false;
@@ -199,21 +203,18 @@ bool pare::rt::planShapes(PareContext &context, const PareTensor *inputs) {
 
 void pare::rt::putShape(Writer &text, const PareModel &model,
                         const PareTensorInfo &info) {
-  if (!info.rank)
-    text.put("scalar");
+  text.put('[');
   for (uint32_t axis = 0; axis < info.rank; ++axis) {
-    if (axis)
-      text.put('x');
+    text.put(axis ? ", " : "");
     int64_t dim = info.dims[axis];
-    if (dim >= 0) {
+    if (dim >= 0)
       text.num(dim);
-      continue;
-    }
-    if (const PareDimInfo *symbol = dimOfSlot(model, dim))
+    else if (const PareDimInfo *symbol = dimOfSlot(model, dim))
       text.put(symbol->name);
     else
       text.put('?');
   }
+  text.put(']');
 }
 
 const PareDimInfo *pare::rt::dimOfSlot(const PareModel &model, int64_t dim) {

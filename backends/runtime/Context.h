@@ -24,7 +24,7 @@ struct Block {
 /// fills the context's slots. False with the context's error set.
 bool planShapes(PareContext &context, const PareTensor *inputs);
 
-/// "1x3xheightxwidth": fixed extents as numbers, symbolic ones by name, derived
+/// "[1, 3, height, width]": fixed extents as numbers, symbolic ones by name, derived
 /// ones as `?`.
 void putShape(Writer &text, const PareModel &model, const PareTensorInfo &info);
 

@@ -25,7 +25,7 @@ public:
   bool allocateOutputs();
   bool run();
 
-  /// "a (int64 batchxseq), b (float32 3)".
+  /// "a (int64 [batch, seq]), b (float32 [3])".
   void putInputs(Writer &text) const;
   /// Index of the input called `name`, or -1.
   int32_t findInput(Str name) const;

@@ -148,10 +148,10 @@ TEST(Context, BadInputsAreNamed) {
                           "compiled for 1 to 64");
   bad = good;
   bad.dims[1] = 15;
-  EXPECT_EQ(errorOf(bad), "input 'x' has shape 3x15, expected batchx16");
+  EXPECT_EQ(errorOf(bad), "input 'x' has shape [3, 15], expected [batch, 16]");
   bad = good;
   bad.rank = 1;
-  EXPECT_EQ(errorOf(bad), "input 'x' has shape 3, expected batchx16");
+  EXPECT_EQ(errorOf(bad), "input 'x' has shape [3], expected [batch, 16]");
   bad = good;
   bad.dtype = PARE_F64;
   EXPECT_EQ(errorOf(bad), "input 'x' is float64, expected float32");
@@ -175,7 +175,7 @@ TEST(Context, StaticShapeIsChecked) {
   PareTensor input = tensorOf(x, 4), outputs[2] = {};
   EXPECT_EQ(pare_output_shapes(toy.context, &input, outputs), 1);
   EXPECT_STREQ(pare_error(toy.context),
-               "input 'x' has shape 4x16, expected 3x16");
+               "input 'x' has shape [4, 16], expected [3, 16]");
 }
 
 TEST(Context, MissingCpuFeatureIsNamed) {

@@ -147,7 +147,7 @@ TEST_F(ProgramTest, Help) {
 TEST_F(ProgramTest, Info) {
   Ran ran = run("toy info");
   EXPECT_EQ(ran.code, 0);
-  EXPECT_TRUE(contains(ran.out, "x  float32 batchx16")) << ran.out;
+  EXPECT_TRUE(contains(ran.out, "x  float32 [batch, 16]")) << ran.out;
   EXPECT_TRUE(contains(ran.out, "batch from 1 to 64")) << ran.out;
   ran = run("toy info --json --verify --quiet");
   EXPECT_EQ(ran.code, 0);
@@ -270,9 +270,9 @@ TEST_F(ProgramTest, RunNamesWhatIsWrong) {
   std::ofstream(path("text.npy")) << "hello";
   std::string in = "toy run --output " + path("y.npz") + " --input ";
   expectError("toy run --output " + path("y.npz"),
-              "input 'x' is missing; the inputs are x (float32 batchx16)");
+              "input 'x' is missing; the inputs are x (float32 [batch, 16])");
   expectError(in + "z=" + path("x.npy"),
-              "no input is called 'z'; the inputs are x (float32 batchx16)");
+              "no input is called 'z'; the inputs are x (float32 [batch, 16])");
   expectError(in + path("none.npy"),
               "cannot read '" + path("none.npy") + "': no such file or folder");
   expectError(in + path("f64.npy"), "input 'x': '" + path("f64.npy") +
@@ -291,7 +291,7 @@ TEST_F(ProgramTest, RunNamesWhatIsWrong) {
               "input 'x' is given twice");
   expectError(in + TOY_DATA "/stored.npz",
               "'" TOY_DATA "/stored.npz' holds 'ids', which is no input; the "
-              "inputs are x (float32 batchx16)");
+              "inputs are x (float32 [batch, 16])");
   expectError(in + TOY_DATA "/rgb.png",
               "input 'x' takes .npy or .npz; to give it pictures, compile the "
               "model with --image");
@@ -329,10 +329,10 @@ TEST_F(ProgramTest, Bench) {
   EXPECT_TRUE(contains(ran.out, "\"flops\":1280")) << ran.out;
   expectError("toy bench --shape z=1x16",
               "--shape z=1x16: no such input; the inputs are x (float32 "
-              "batchx16)");
+              "[batch, 16])");
   for (const char *shape : {"1x15", "1", "1x16x1", "ax16", ""})
     expectError(std::string("toy bench --shape x=") + shape,
-                std::string("--shape x=") + shape + ": 'x' takes batchx16");
+                std::string("--shape x=") + shape + ": 'x' takes [batch, 16]");
   expectError("toy bench --shape 65x16",
               "--shape: 'batch' is 65, the model was compiled for 1 to 64");
 }

@@ -93,8 +93,9 @@ constexpr Weights kWeights;
 const PareRef kMatmulRefs[] = {{PARE_SPACE_INPUT, 0, 0},
                                {PARE_SPACE_WEIGHTS, 0, 0},
                                {PARE_SPACE_ARENA, 0, HiddenOffset}};
+// The same place, as an offset into the buffer before it.
 const PareRef kReluRefs[] = {{PARE_SPACE_ARENA, 0, HiddenOffset},
-                             {PARE_SPACE_ARENA, 0, ReluOffset}};
+                             {PARE_SPACE_ARENA, ReluOffset + 1, HiddenOffset}};
 const PareRef kTwiceRefs[] = {{PARE_SPACE_ARENA, 0, ReluOffset},
                               {PARE_SPACE_OUTPUT, 0, 0}};
 const PareRef kArgmaxRefs[] = {{PARE_SPACE_OUTPUT, 0, 0},
