@@ -6,6 +6,7 @@
 // attribute holds the bytes of every weight of up to 64 elements in the output.
 //
 //===----------------------------------------------------------------------===//
+#include "mlir/IR/AsmState.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Support/FileUtilities.h"
@@ -118,6 +119,8 @@ static LogicalResult process(std::unique_ptr<llvm::MemoryBuffer> buffer,
     if (llvm::Error error = fillStore(*module))
       return emitError(module->getLoc(), llvm::toString(std::move(error)));
     PassManager passes(&context);
+    if (failed(applyPassManagerCLOptions(passes)))
+      return failure();
     auto report = [&](const Twine &message) {
       return emitError(module->getLoc(), message);
     };
@@ -143,6 +146,8 @@ static LogicalResult process(std::unique_ptr<llvm::MemoryBuffer> buffer,
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   registerPasses();
+  registerAsmPrinterCLOptions();
+  registerPassManagerCLOptions();
   PassPipelineCLParser pipeline("", "Passes to run");
   llvm::cl::ParseCommandLineOptions(argc, argv,
                                     "Runs passes on nn graphs, for tests\n");
