@@ -18,6 +18,16 @@ llvm::Error makeUnsupportedError(llvm::StringRef path,
   return llvm::createStringError(path + ": not supported: " + list);
 }
 
+llvm::Error onOneLine(llvm::Error error) {
+  if (!error)
+    return error;
+  std::string message = llvm::toString(std::move(error));
+  for (char &c : message)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = '?';
+  return llvm::createStringError(message);
+}
+
 std::string getModelName(llvm::StringRef path) {
   path = path.rtrim('/');
   llvm::StringRef name = llvm::sys::path::filename(path);

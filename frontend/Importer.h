@@ -69,6 +69,9 @@ public:
 llvm::Error makeUnsupportedError(llvm::StringRef path,
                                  llvm::ArrayRef<Unsupported> unsupported);
 
+/// The same error on one line: names in damaged files may hold anything.
+llvm::Error onOneLine(llvm::Error error);
+
 /// Model::name of a path: its stem.
 std::string getModelName(llvm::StringRef path);
 

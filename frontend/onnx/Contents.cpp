@@ -9,6 +9,19 @@ using pare::nn::UnaryKind;
 
 namespace pare::onnximport {
 
+bool canBeKnown(Type element) {
+  auto floating = dyn_cast<FloatType>(element);
+  return floating ? floating.getWidth() >= 16 : isa<IntegerType>(element);
+}
+
+llvm::APFloat roundTo(double value, FloatType type) {
+  llvm::APFloat result(value);
+  bool lossy;
+  result.convert(type.getFloatSemantics(), llvm::APFloat::rmNearestTiesToEven,
+                 &lossy);
+  return result;
+}
+
 std::optional<double> Element::getNumber() const {
   if (number)
     return number;
@@ -81,9 +94,12 @@ Algebra::Result Algebra::makeRatio(Dim numerator, Dim denominator) {
   return Element{std::nullopt, numerator, denominator};
 }
 
-/// A number as it is after rounding to `type`.
 static Element makeNumber(double value, Type type) {
-  return Element::of(type.isF64() ? value : double(float(value)));
+  llvm::APFloat rounded = roundTo(value, cast<FloatType>(type));
+  bool lossy;
+  rounded.convert(llvm::APFloat::IEEEdouble(),
+                  llvm::APFloat::rmNearestTiesToEven, &lossy);
+  return Element::of(rounded.convertToDouble());
 }
 
 Dim Algebra::divide(Dim a, Dim b, bool ceil) {

@@ -40,6 +40,12 @@ struct Contents {
   std::optional<llvm::SmallVector<double>> getNumbers() const;
 };
 
+/// Whether elements of this type can be known: integers, and floats of 16 bits
+/// or more.
+bool canBeKnown(mlir::Type element);
+/// `value` as `type` holds it.
+llvm::APFloat roundTo(double value, mlir::FloatType type);
+
 /// Larger tensors are data, not shapes.
 inline constexpr int64_t kMaxKnownIntegers = 1024, kMaxKnownFloats = 64;
 

@@ -102,20 +102,8 @@ Result evaluateUnary(const Node &node, UnaryKind kind) {
 }
 
 Result evaluateCast(const Node &node) {
-  Contents result = *node.getContents(0);
   Type to = node.getTypeAttribute("to", 0);
-  if (!to || !(isa<IntegerType>(to) || to.isF32() || to.isF64()) ||
-      !isSmall(result.shape, to))
-    return std::nullopt;
-  Algebra algebra(node.getGraph());
-  for (Element &value : result.values) {
-    std::optional<Element> cast = algebra.cast(value, result.element, to);
-    if (!cast)
-      return std::nullopt;
-    value = *cast;
-  }
-  result.element = to;
-  return result;
+  return to ? castContents(node, *node.getContents(0), to) : std::nullopt;
 }
 
 Result evaluateWhere(const Node &node) {
@@ -417,6 +405,21 @@ Result evaluateOne(const Node &node) {
 }
 
 } // namespace
+
+std::optional<Contents> castContents(const Node &node, Contents contents,
+                                     Type to) {
+  if (!canBeKnown(to) || !isSmall(contents.shape, to))
+    return std::nullopt;
+  Algebra algebra(node.getGraph());
+  for (Element &value : contents.values) {
+    std::optional<Element> cast = algebra.cast(value, contents.element, to);
+    if (!cast)
+      return std::nullopt;
+    value = *cast;
+  }
+  contents.element = to;
+  return contents;
+}
 
 bool evaluate(const Node &node) {
   std::optional<Contents> result = evaluateOne(node);

@@ -91,7 +91,7 @@ const Contents *GraphImporter::getContents(StringRef name) {
   int64_t count = tensor.type.getNumElements();
   auto integer = dyn_cast<IntegerType>(element);
   if (count > (integer ? kMaxKnownIntegers : kMaxKnownFloats) ||
-      !(integer || element.isF32() || element.isF64()))
+      !canBeKnown(element))
     return nullptr;
   Contents contents{element, SmallVector<int64_t>(tensor.type.getShape()), {}};
   TensorData data{tensor.type, tensor.bytes()};
@@ -137,10 +137,8 @@ static TensorBytes encode(const Contents &contents, ArrayRef<double> numbers) {
   unsigned width = nn::getElementBytes(contents.element);
   for (auto [element, number] : llvm::zip(contents.values, numbers)) {
     uint64_t bits;
-    if (contents.element.isF32())
-      bits = llvm::bit_cast<uint32_t>(float(number));
-    else if (contents.element.isF64())
-      bits = llvm::bit_cast<uint64_t>(number);
+    if (auto floating = dyn_cast<FloatType>(contents.element))
+      bits = roundTo(number, floating).bitcastToAPInt().getZExtValue();
     else
       bits = uint64_t(*nn::getConstant(element.numerator));
     for (unsigned b = 0; b < width; ++b)

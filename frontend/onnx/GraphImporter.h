@@ -26,6 +26,8 @@ public:
   void define(llvm::StringRef name, ImportedValue value);
   /// The value of a name that has been defined.
   const ImportedValue *find(llvm::StringRef name) const;
+  /// Whether a node or the graph's outputs read this name.
+  bool isUsed(llvm::StringRef name) const { return used_.contains(name); }
   mlir::Value getValue(llvm::StringRef name);
   mlir::RankedTensorType getType(llvm::StringRef name);
   /// Elements of a small tensor that are known at import, or null.

@@ -24,6 +24,10 @@ Location Node::getLoc() const {
 // Inputs
 //===----------------------------------------------------------------------===//
 
+bool Node::isUsed(unsigned i) const {
+  return i < getNumOutputs() && importer_.isUsed(proto_.output(int(i)));
+}
+
 const ImportedValue *Node::lookUp(unsigned i) const {
   if (!hasInput(i)) {
     fail("input " + Twine(i) + " is missing");

@@ -55,6 +55,8 @@ public:
   bool hasInput(unsigned i) const {
     return i < getNumInputs() && !proto_.input(int(i)).empty();
   }
+  /// Whether anything reads output `i`.
+  bool isUsed(unsigned i) const;
   /// The input as a graph value; fails where it is absent.
   mlir::Value getInput(unsigned i) const;
   /// Null where it is absent.

@@ -43,7 +43,7 @@ public:
     if (std::vector<Unsupported> unsupported =
             onnximport::findUnsupported((*file)->graph(), (*file)->opset());
         !unsupported.empty())
-      return makeUnsupportedError(path, unsupported);
+      return onOneLine(makeUnsupportedError(path, unsupported));
     Model model;
     model.name = getModelName(path);
     model.format = name().str();
@@ -51,8 +51,8 @@ public:
     GraphBuilder graph(context, model.weights);
     auto module = GraphImporter(**file, options, graph).run();
     if (!module)
-      return llvm::createStringError(path + ": " +
-                                     llvm::toString(module.takeError()));
+      return onOneLine(llvm::createStringError(
+          path + ": " + llvm::toString(module.takeError())));
     model.module = std::move(*module);
     model.warnings = graph.takeWarnings();
     return model;

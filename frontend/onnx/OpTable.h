@@ -46,6 +46,10 @@ int64_t getIntAttribute(const onnx::NodeProto &node, llvm::StringRef name,
 /// Computes the node's outputs where all its inputs are known (Contents);
 /// false where it does not.
 bool evaluate(const Node &node);
+/// Known elements under another element type; nullopt where they are not
+/// expressible.
+std::optional<Contents> castContents(const Node &node, Contents contents,
+                                     mlir::Type to);
 
 } // namespace pare::onnximport
 

@@ -163,11 +163,11 @@ llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
     return config.takeError();
   if (std::vector<Unsupported> unsupported = findUnsupportedIn(*config);
       !unsupported.empty())
-    return makeUnsupportedError(layout->config, unsupported);
+    return onOneLine(makeUnsupportedError(layout->config, unsupported));
 
   Tensors tensors;
   if (llvm::Error error = readTensors(layout->tensors, context, tensors))
-    return error;
+    return onOneLine(std::move(error));
   Model model;
   model.name = getModelName(layout->encoder || llvm::sys::fs::is_directory(file)
                                 ? StringRef(layout->folder)
@@ -183,7 +183,7 @@ llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
       findArchitecture(config->getString({"model_type"}, ""));
   auto module = architecture->build(source, builder, maxTokens);
   if (!module)
-    return module.takeError();
+    return onOneLine(module.takeError());
   model.module = std::move(*module);
   if (layout->encoder) {
     model.encoder.emplace();

@@ -19,6 +19,10 @@ struct Window {
   SmallVector<int64_t> kernel, strides, dilations, pads;
 };
 
+/// Larger strides, pads and kernels cannot come from a model and would overflow
+/// sizes.
+constexpr int64_t kMaxWindow = 1 << 20;
+
 /// SAME pads so that the output has ceil(input / stride) elements; an odd
 /// padding puts more at the end for SAME_UPPER.
 bool padSame(const Node &node, Value x, bool upper, Window &window) {
@@ -53,11 +57,9 @@ bool readWindow(const Node &node, Value x, ArrayRef<int64_t> kernel,
   window.dilations =
       node.getInts("dilations", SmallVector<int64_t>(spatial, 1));
   window.pads = node.getInts("pads", SmallVector<int64_t>(2 * spatial, 0));
-  // Larger values cannot come from a model and would overflow sizes.
-  constexpr int64_t maxValue = 1 << 20;
   auto inRange = [&](ArrayRef<int64_t> values, size_t count, int64_t least) {
     return values.size() == count && llvm::all_of(values, [&](int64_t value) {
-             return value >= least && value <= maxValue;
+             return value >= least && value <= kMaxWindow;
            });
   };
   if (!inRange(window.kernel, spatial, 1) ||
@@ -140,8 +142,9 @@ Value transposeFilter(const Node &node, Value filter, int64_t groups) {
   return node.reshape(moved, result);
 }
 
-/// Pads that give the attribute `output_shape`.
-bool padToShape(const Node &node, Value x, ArrayRef<int64_t> outputPads,
+/// Pads that give the attribute `output_shape`; where that is larger than the
+/// input gives, output pads.
+bool padToShape(const Node &node, Value x, MutableArrayRef<int64_t> outputPads,
                 Window &window) {
   SmallVector<int64_t> wanted = node.getInts("output_shape");
   size_t spatial = window.kernel.size();
@@ -151,7 +154,8 @@ bool padToShape(const Node &node, Value x, ArrayRef<int64_t> outputPads,
   bool upper = node.getString("auto_pad", "NOTSET") == "SAME_UPPER";
   for (size_t i = 0; i < spatial; ++i) {
     std::optional<int64_t> size = nn::getConstant(shape[2 + i]);
-    if (!size || wanted.size() != spatial) {
+    if (!size || wanted.size() != spatial || wanted[i] < 1 ||
+        wanted[i] > kMaxWindow) {
       node.fail("output_shape needs fixed spatial sizes");
       return false;
     }
@@ -159,8 +163,8 @@ bool padToShape(const Node &node, Value x, ArrayRef<int64_t> outputPads,
                     window.dilations[i] * (window.kernel[i] - 1) + 1 -
                     wanted[i];
     if (total < 0) {
-      node.fail("output_shape is larger than the input gives");
-      return false;
+      outputPads[i] -= total;
+      total = 0;
     }
     window.pads[i] = upper ? total / 2 : total - total / 2;
     window.pads[spatial + i] = total - window.pads[i];

@@ -61,6 +61,15 @@ template <BinaryKind kind> void importBinary(const Node &node) {
   node.setResult(node.binary(kind, node.getInput(0), node.getInput(1)));
 }
 
+/// The remainder has the divisor's sign, as in Python.
+void importMod(const Node &node) {
+  RankedTensorType type = node.getInputType(0);
+  if (type && isa<FloatType>(type.getElementType()))
+    node.fail("a remainder of floating-point numbers is not supported");
+  node.setResult(
+      node.binary(BinaryKind::mod, node.getInput(0), node.getInput(1)));
+}
+
 /// The exponent may have another type than the base.
 void importPow(const Node &node) {
   Value base = node.getInput(0), exponent = node.getInput(1);
@@ -141,8 +150,17 @@ void importCast(const Node &node) {
   castTo(node, node.getTypeAttribute("to", 0));
 }
 void importCastLike(const Node &node) {
-  if (RankedTensorType type = node.getInputType(1))
-    castTo(node, type.getElementType());
+  RankedTensorType like = node.getInputType(1);
+  if (!like)
+    return;
+  const Contents *contents = node.getContents(0);
+  std::optional<Contents> known;
+  if (contents)
+    known = castContents(node, *contents, like.getElementType());
+  if (known)
+    node.setContents(0, std::move(*known));
+  else
+    castTo(node, like.getElementType());
 }
 std::string checkCast(const onnx::NodeProto &node, int) {
   int to = int(getIntAttribute(node, "to", 0));
@@ -152,6 +170,22 @@ std::string checkCast(const onnx::NodeProto &node, int) {
 }
 
 void importIdentity(const Node &node) { node.forward(0, 0); }
+
+/// In inference a dropout keeps everything; its mask says so.
+void importDropout(const Node &node) {
+  node.forward(0, 0);
+  RankedTensorType type = node.getInputType(0);
+  if (!type || !node.isUsed(1))
+    return;
+  Value yes = node.getGraph().createConstant(
+      node.getLoc(),
+      DenseElementsAttr::get(
+          RankedTensorType::get({}, node.getBuilder().getI1Type()), true));
+  node.setResult(1, node.createTyped<nn::ExpandOp>(
+                        nn::getTensorType(nn::getShape(type),
+                                          node.getBuilder().getI1Type()),
+                        yes));
+}
 
 std::string checkDropout(const onnx::NodeProto &node, int) {
   return node.input_size() > 2 && !node.input(2).empty() ? "training mode" : "";
@@ -170,7 +204,7 @@ const OpEntry ops[] = {
     {"Clip", importClip},
     {"Cos", importUnary<UnaryKind::cos>},
     {"Div", importBinary<BinaryKind::div>},
-    {"Dropout", importIdentity, checkDropout},
+    {"Dropout", importDropout, checkDropout},
     {"Elu", importElu},
     {"Equal", importBinary<BinaryKind::equal>},
     {"Erf", importUnary<UnaryKind::erf>},
@@ -190,7 +224,7 @@ const OpEntry ops[] = {
     {"Mean", importMean},
     {"Min", importVariadic<BinaryKind::min>},
     {"Mish", importMish, nullptr, 18},
-    {"Mod", importBinary<BinaryKind::mod>, checkMod},
+    {"Mod", importMod, checkMod},
     {"Mul", importBinary<BinaryKind::mul>},
     {"Neg", importUnary<UnaryKind::neg>},
     {"Not", importUnary<UnaryKind::logical_not>},

@@ -189,7 +189,11 @@ void importSpaceToDepth(const Node &node) {
   if (!height || !width)
     return (void)node.fail("height and width do not divide into blocks");
   Value split = node.reshape(x, {shape[0], shape[1], height, b, width, b});
-  Value moved = node.transpose(split, {0, 3, 5, 1, 2, 4});
+  bool isCrd = node.getString("mode", "DCR") == "CRD";
+  SmallVector<int64_t> permutation =
+      isCrd ? SmallVector<int64_t>{0, 1, 3, 5, 2, 4}
+            : SmallVector<int64_t>{0, 3, 5, 1, 2, 4};
+  Value moved = node.transpose(split, permutation);
   node.setResult(
       node.reshape(moved, {shape[0], nn::simplify(shape[1] * (block * block)),
                            height, width}));

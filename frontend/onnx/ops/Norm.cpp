@@ -28,6 +28,30 @@ std::string checkBatchNorm(const onnx::NodeProto &node, int) {
   return getIntAttribute(node, "training_mode", 0) ? "training_mode" : "";
 }
 
+/// The second and third output of LayerNormalization: mean and 1 / standard
+/// deviation of each row, with axes of one where the input was reduced.
+void setStatistics(const Node &node, Value rows, nn::Shape shape,
+                   int64_t axis) {
+  if (!rows)
+    return;
+  auto mean = [&](Value x) {
+    return node.create<nn::ReduceOp>(nn::ReduceKind::mean, x,
+                                     ArrayRef<int64_t>{axis},
+                                     /*keep_dims=*/true);
+  };
+  Value average = mean(rows);
+  Value centered = node.binary(BinaryKind::sub, rows, average);
+  Value variance = mean(node.binary(BinaryKind::mul, centered, centered));
+  Value stable =
+      node.binary(BinaryKind::add, variance,
+                  node.scalarLike(variance, node.getFloat("epsilon", 1e-5f)));
+  for (nn::Dim &dim : MutableArrayRef(shape).drop_front(axis))
+    dim = node.dim(1);
+  node.setResult(1, node.reshape(average, shape));
+  node.setResult(2,
+                 node.reshape(node.unary(nn::UnaryKind::rsqrt, stable), shape));
+}
+
 /// Axes from `axis` on are normalized together: flattened into one.
 void importLayerNorm(const Node &node) {
   Value x = node.getInput(0), scale = node.getInput(1),
@@ -45,9 +69,12 @@ void importLayerNorm(const Node &node) {
   auto flatten = [&](Value parameter) {
     return parameter ? node.reshape(parameter, {width}) : parameter;
   };
-  Value result = node.create<nn::LayerNormOp>(
-      node.reshape(x, flat), flatten(scale), flatten(bias), getEpsilon(node));
+  Value rows = node.reshape(x, flat);
+  Value result = node.create<nn::LayerNormOp>(rows, flatten(scale),
+                                              flatten(bias), getEpsilon(node));
   node.setResult(node.reshape(result, shape));
+  if (node.isUsed(1) || node.isUsed(2))
+    setStatistics(node, rows, shape, axis);
 }
 
 /// Normalizes each of `groups` groups of channels of x [N, C, …], then scales
@@ -101,7 +128,7 @@ void importInstanceNorm(const Node &node) {
   normalizeGroups(node, type.getDimSize(1), /*perGroup=*/false);
 }
 
-/// x / max(norm, 0), the norm taken over one axis.
+/// x / norm, the norm taken over one axis; zeros stay zeros.
 void importLpNormalization(const Node &node) {
   Value x = node.getInput(0);
   if (!x)
@@ -112,7 +139,10 @@ void importLpNormalization(const Node &node) {
       isL1 ? nn::ReduceKind::sum : nn::ReduceKind::l2,
       isL1 ? node.unary(nn::UnaryKind::abs, x) : x, ArrayRef<int64_t>{axis},
       /*keep_dims=*/true);
-  node.setResult(node.binary(BinaryKind::div, x, norm));
+  Value isZero = node.binary(BinaryKind::equal, norm, node.scalarLike(norm, 0));
+  Value divisor =
+      node.create<nn::SelectOp>(isZero, node.scalarLike(norm, 1), norm);
+  node.setResult(node.binary(BinaryKind::div, x, divisor));
 }
 
 const OpEntry ops[] = {

@@ -1,5 +1,6 @@
 //===- Shape.cpp - ONNX constants, shapes and ranges ----------------------===//
 #include "frontend/onnx/OpTable.h"
+#include <cmath>
 
 using namespace mlir;
 
@@ -92,7 +93,7 @@ void importConstantOfShape(const Node &node) {
   auto integer = dyn_cast<IntegerType>(element);
   bool isExact = integer && integer.getWidth() <= 32;
   if (type.hasStaticShape() && type.getNumElements() <= kMaxKnownFloats &&
-      (integer || element.isF32() || element.isF64())) {
+      canBeKnown(element)) {
     // 64-bit values that a double cannot hold are no shapes.
     double number = data.get(0);
     if (isExact || !integer || std::abs(number) < 0x1p53) {
@@ -144,38 +145,62 @@ void importSize(const Node &node) {
             {Element::of(nn::product(nn::getShape(type), node.getContext()))}});
 }
 
-/// A range whose length is dynamic is a slice of the longest one.
-void importRange(const Node &node) {
-  std::optional<nn::Shape> start = node.getDims(0), limit = node.getDims(1);
-  std::optional<SmallVector<int64_t>> step = node.getIntegers(2);
-  if (!start || !limit || !step)
-    return;
-  RankedTensorType type = node.getInputType(0);
-  std::optional<int64_t> first =
-      start->size() == 1 ? nn::getConstant(start->front()) : std::nullopt;
-  if (!first || limit->size() != 1 || *step != SmallVector<int64_t>{1} ||
-      !(type.getElementType().isInteger(64) ||
-        type.getElementType().isInteger(32))) {
-    node.fail("a dynamic range must count up by one from a constant");
-    return;
+constexpr int64_t kMaxRange = 1 << 20;
+
+/// `count` elements from `start` on, in steps, as a weight under the node's
+/// name.
+Value makeRange(const Node &node, Type element, double start, double step,
+                int64_t count) {
+  std::vector<uint8_t> bytes;
+  auto floating = dyn_cast<FloatType>(element);
+  for (int64_t i = 0; i < count; ++i) {
+    double value = start + double(i) * step;
+    uint64_t bits =
+        floating ? roundTo(value, floating).bitcastToAPInt().getZExtValue()
+                 : uint64_t(int64_t(value));
+    for (unsigned b = 0; b < nn::getElementBytes(element); ++b)
+      bytes.push_back(uint8_t(bits >> (8 * b)));
   }
-  nn::Dim length = nn::simplify(limit->front() - *first);
-  auto [low, high] = node.getGraph().getRange(length);
-  constexpr int64_t maxLength = 1 << 20;
-  if (low < 0 || high > maxLength) {
-    node.fail("its length is not between 0 and " + Twine(maxLength));
-    return;
-  }
-  unsigned width = type.getElementTypeBitWidth() / 8;
-  std::vector<uint8_t> bytes(high * width);
-  for (int64_t i = 0; i < high; ++i)
-    for (unsigned b = 0; b < width; ++b)
-      bytes[i * width + b] = uint8_t(uint64_t(*first + i) >> (8 * b));
-  std::string name = node.getGraph().getStore().addOwned(
+  return node.getGraph().createParam(node.getGraph().getStore().addOwned(
       cast<NameLoc>(node.getLoc()).getName(),
-      RankedTensorType::get({high}, type.getElementType()), std::move(bytes));
-  node.setResult(node.slice(node.getGraph().createParam(name), {node.dim(0)},
-                            {length}, {1}));
+      RankedTensorType::get({count}, element), std::move(bytes)));
+}
+
+/// A range of constants is a weight; one whose length is dynamic is a slice of
+/// the longest.
+void importRange(const Node &node) {
+  RankedTensorType type = node.getInputType(0);
+  const Contents *known[3];
+  for (unsigned i = 0; i < 3; ++i) {
+    known[i] = node.getContents(i);
+    if (!known[i] || known[i]->values.size() != 1)
+      return (void)node.fail("its bounds must be known at compile time");
+  }
+  std::optional<double> start = known[0]->values[0].getNumber(),
+                        limit = known[1]->values[0].getNumber(),
+                        step = known[2]->values[0].getNumber();
+  for (std::optional<double> value : {start, limit, step})
+    if (value && !(std::abs(*value) < 0x1p53))
+      return (void)node.fail("has a bound that is no number of elements");
+  if (start && limit && step) {
+    double count = std::ceil((*limit - *start) / *step);
+    if (!(count <= double(kMaxRange)))
+      return (void)node.fail("it is longer than " + Twine(kMaxRange));
+    return node.setResult(makeRange(node, type.getElementType(), *start, *step,
+                                    std::max<int64_t>(int64_t(count), 0)));
+  }
+  std::optional<nn::Shape> last = known[1]->getDims();
+  if (!start || step != 1.0 || !last)
+    return (void)node.fail(
+        "a dynamic range must count up by one from a constant");
+  nn::Dim length = nn::simplify(last->front() - int64_t(*start));
+  auto [low, high] = node.getGraph().getRange(length);
+  if (low < 0 || high > kMaxRange)
+    return (void)node.fail("its length is not between 0 and " +
+                           Twine(kMaxRange));
+  node.setResult(
+      node.slice(makeRange(node, type.getElementType(), *start, 1, high),
+                 {node.dim(0)}, {length}, {1}));
 }
 
 const OpEntry ops[] = {
