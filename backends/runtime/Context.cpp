@@ -379,10 +379,19 @@ static bool setUp(PareContext &context, const PareOptions &options) {
     context.weights = static_cast<const uint8_t *>(context.weightsCopy.data);
   }
   // Reserved for the largest shapes; pages are committed as they are touched.
+  // Guard mode fills what it maps, so it maps for the actual shapes only.
+  if (context.guard)
+    return true;
   for (uint32_t d = 0; d < model.num_dims; ++d)
     context.symbols[d] = model.dims[d].max;
   model.plan(context.symbols, context.slots);
-  return ensureMemory(context);
+  if (ensureMemory(context))
+    return true;
+  // Where address space is short the actual shapes may still fit.
+  if (context.allocator.allocate)
+    return false;
+  error.start();
+  return true;
 }
 
 PareContext *pare_create(const PareModel *model, const PareOptions *options,

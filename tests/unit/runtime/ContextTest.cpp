@@ -255,6 +255,24 @@ TEST(Context, CallersAllocator) {
   }
 }
 
+// Bounds may be far beyond what the machine has.
+TEST(Context, OnlyShapesThatAreRunNeedMemory) {
+  PareModel model = pare_model;
+  model.plan = [](const int64_t *symbols, int64_t *slots) {
+    pare_model.plan(symbols, slots);
+    if (symbols[0] == toy::kMaxBatch)
+      slots[pare_model.arena_slot] = int64_t(1) << 52;
+  };
+  Toy toy(withThreads(2), model);
+  EXPECT_STREQ(pare_error(toy.context), "");
+  EXPECT_EQ(toy.run(5), reference(makeInput(5), 5));
+  std::vector<float> x = makeInput(toy::kMaxBatch);
+  PareTensor input = tensorOf(x, toy::kMaxBatch), outputs[2] = {};
+  EXPECT_EQ(pare_run(toy.context, &input, outputs), 1);
+  EXPECT_NE(strstr(pare_error(toy.context), "out of memory"), nullptr);
+  EXPECT_EQ(toy.run(6), reference(makeInput(6), 6));
+}
+
 TEST(Context, ProfileAndProbe) {
   Toy toy(withThreads(2));
   uint64_t nanos[4] = {};
