@@ -25,6 +25,12 @@ constexpr int64_t kKeyBlock = 256;
 /// Query panels of one task.
 constexpr int64_t kPanelsPerTask = 2;
 
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLargest = std::numeric_limits<float>::max();
+/// Scores are kept in units of log 2, so that the softmax is made of powers of
+/// two.
+constexpr float kLog2e = 1.44269504f;
+
 /// What every task works with. Scratch, in floats:
 /// packed queries [groups][D][16], scores [groups][keyBlock][16], results
 /// [Dv][lanes].
@@ -131,32 +137,48 @@ private:
     return results;
   }
 
-  /// Calls `body(first row, number of rows)` for tiles that cover [0, n).
-  void forTiles(Value n,
-                llvm::function_ref<void(Value first, unsigned rows)> body) {
-    unsigned most = at.tile.rows;
+  using TileBody =
+      llvm::function_ref<Value(Value first, unsigned rows, Value carried)>;
+  /// Calls `body` for tiles of rows that cover [0, n), carrying a value (which
+  /// may be null) from one to the next.
+  Value forTiles(Value n, Value carried, TileBody body) {
     auto cover = [&](Value from, Value to, unsigned rows) {
-      if (KernelBuilder::constant(from) &&
-          KernelBuilder::constant(from) == KernelBuilder::constant(to))
+      auto lo = KernelBuilder::constant(from), hi = KernelBuilder::constant(to);
+      if (lo && hi && *lo >= *hi)
         return;
-      b.loop(from, to, rows, [&](Value first) { body(first, rows); });
+      SmallVector<Value> init;
+      if (carried)
+        init.push_back(carried);
+      SmallVector<Value> last =
+          b.loop(from, to, rows, init,
+                 [&](Value first, ValueRange values) -> SmallVector<Value> {
+                   Value next =
+                       body(first, rows, carried ? values[0] : Value());
+                   if (!carried)
+                     return {};
+                   return {next};
+                 });
+      if (carried)
+        carried = last[0];
     };
     if (auto known = KernelBuilder::constant(n)) {
-      // Tiles of nearly one size: r of one, the rest one smaller.
-      int64_t tiles = llvm::divideCeil(*known, most),
-              small = *known / std::max<int64_t>(tiles, 1);
-      int64_t large = *known - tiles * small;
-      cover(b.idx(0), b.idx(large * (small + 1)), small + 1);
+      // Tiles of nearly one size: some of `small` + 1 rows, then of `small`.
+      int64_t tiles = llvm::divideCeil(*known, at.tile.rows);
+      int64_t small = *known / std::max<int64_t>(tiles, 1);
+      Value end = b.idx((*known - tiles * small) * (small + 1));
+      cover(b.idx(0), end, small + 1);
       if (small > 0)
-        cover(b.idx(large * (small + 1)), n, small);
-      return;
+        cover(end, n, small);
+      return carried;
     }
     Value done = b.idx(0);
-    for (unsigned rows = most; rows > 0; rows = rows > 2 ? 2 : rows - 1) {
+    for (unsigned rows = at.tile.rows; rows > 0;
+         rows = rows > 2 ? 2 : rows - 1) {
       Value end = b.add(done, b.mul(b.divFloor(b.sub(n, done), rows), rows));
       cover(done, end, rows);
       done = end;
     }
+    return carried;
   }
 
   /// Packs queries [query, query + lanes) as [D][lanes]; those beyond the last
@@ -165,7 +187,7 @@ private:
     int64_t dim = spec.headDim;
     Value packed = scratch(at.queries), stride = b.extent(spec.strideQ);
     Value last = b.sub(queries, b.idx(1));
-    Value factor = b.constF32(spec.scale, block());
+    Value factor = b.constF32(spec.scale * kLog2e, block());
     for (int64_t i = 0; i < lanes; i += block()) {
       SmallVector<Value> rows;
       for (unsigned r = 0; r < block(); ++r)
@@ -200,18 +222,33 @@ private:
       body(b.idx(whole), n - whole);
   }
 
-  /// The scaled score vector of key `key` with its masks applied.
+  /// A mask value or vector in the units of scores. What was finite stays so:
+  /// queries that are masked alike by the lowest number see their keys alike.
+  Value maskUnits(Value mask) {
+    auto same = [&](float v) -> Value {
+      auto vector = dyn_cast<VectorType>(mask.getType());
+      return b.constF32(v, vector ? vector.getNumElements() : 0);
+    };
+    Value infinite = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, mask,
+                                           same(-kInfinity));
+    Value scaled = maxFloat(b, same(-kLargest), mulF(mask, same(kLog2e)));
+    return arith::SelectOp::create(b, infinite, mask, scaled);
+  }
+
+  /// The score vector of key `key` with its masks applied.
   Value masked(Value score, Value key, Value query) {
     if (spec.ptrMask) {
       Value at = spec.maskPerKey ? key : b.idx(0);
       const Product &perQuery = spec.maskStrides[2];
       if (perQuery.is(0)) {
-        score = addF(score, b.splat(b.load(b.getF32Type(), mask, at), lanes));
+        Value value = maskUnits(b.load(b.getF32Type(), mask, at));
+        score = addF(score, b.splat(value, lanes));
       } else {
         Value stride = perQuery.value(b);
-        score = addF(score, loadStrided(b, PARE_F32, mask,
-                                        b.add(at, b.mul(query, stride)), stride,
-                                        lanes, b.sub(queries, query)));
+        Value values =
+            loadStrided(b, PARE_F32, mask, b.add(at, b.mul(query, stride)),
+                        stride, lanes, b.sub(queries, query));
+        score = addF(score, maskUnits(values));
       }
     }
     if (!spec.causal)
@@ -226,9 +263,8 @@ private:
         b, DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
     Value sees = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, lane,
                                        b.splat(b.toI32(hidden), lanes));
-    return arith::SelectOp::create(
-        b, sees, score,
-        b.constF32(-std::numeric_limits<float>::infinity(), lanes));
+    return arith::SelectOp::create(b, sees, score,
+                                   b.constF32(-kInfinity, lanes));
   }
 
   /// Whether the loop over blocks of keys always makes exactly one turn.
@@ -252,7 +288,7 @@ private:
     }
     // The running maximum starts finite, so that differences of -inf never
     // meet.
-    Value lowest = b.constF32(-std::numeric_limits<float>::max(), lanes);
+    Value lowest = b.constF32(-kLargest, lanes);
     auto state =
         b.loop(b.idx(0), visible, at.keyBlock, ValueRange{lowest, b.zero(vec)},
                [&](Value key, ValueRange carried) -> SmallVector<Value> {
@@ -273,45 +309,46 @@ private:
     Value n = oneBlock() ? rows : b.minIdx(b.sub(visible, key), rows);
     Value keyRows = b.gep(b.getF32Type(), k, b.mul(key, strideK));
     Value packed = scratch(at.queries), dim = b.idx(spec.headDim);
-    forTiles(n, [&](Value first, unsigned count) {
-      SmallVector<Value> a;
-      for (unsigned r = 0; r < count; ++r)
-        a.push_back(
-            b.gep(b.getF32Type(), keyRows, b.mul(b.add(first, r), strideK)));
-      for (auto [r, score] :
-           llvm::enumerate(product(a, nullptr, packed, dim, dim))) {
-        Value row = b.add(first, r);
-        storeLanes(masked(score, b.add(key, row), query), scores, rows, row);
-      }
-    });
     Value next =
-        b.loop(b.idx(0), n, 1, ValueRange{maximum},
-               [&](Value i, ValueRange m) -> SmallVector<Value> {
-                 return {maxFloat(b, loadLanes(scores, rows, i), m[0])};
-               })[0];
-    Value decay = buildExpFlush(b, subF(maximum, next));
+        forTiles(n, maximum, [&](Value first, unsigned count, Value largest) {
+          SmallVector<Value> a;
+          for (unsigned r = 0; r < count; ++r)
+            a.push_back(b.gep(b.getF32Type(), keyRows,
+                              b.mul(b.add(first, r), strideK)));
+          for (auto [r, score] :
+               llvm::enumerate(product(a, nullptr, packed, dim, dim))) {
+            Value row = b.add(first, r);
+            score = masked(score, b.add(key, row), query);
+            storeLanes(score, scores, rows, row);
+            largest = maxFloat(b, score, largest);
+          }
+          return largest;
+        });
+    Value decay = buildExp2Flush(b, subF(maximum, next));
     sum = b.loop(b.idx(0), n, 1, ValueRange{mulF(sum, decay)},
                  [&](Value i, ValueRange s) -> SmallVector<Value> {
-                   Value p =
-                       buildExpFlush(b, subF(loadLanes(scores, rows, i), next));
+                   Value p = buildExp2Flush(
+                       b, subF(loadLanes(scores, rows, i), next));
                    storeLanes(p, scores, rows, i);
                    return {addF(s[0], p)};
                  })[0];
 
     Value results = scratch(at.results),
           values = b.gep(b.getF32Type(), v, b.mul(key, strideV));
-    forTiles(b.idx(spec.valueDim), [&](Value first, unsigned count) {
-      SmallVector<Value> a;
-      for (unsigned r = 0; r < count; ++r)
-        a.push_back(b.gep(b.getF32Type(), values, b.add(first, r)));
-      for (auto [r, part] :
-           llvm::enumerate(product(a, strideV, scores, rows, n))) {
-        Value offset = b.mul(b.add(first, r), lanes);
-        if (!oneBlock())
-          part = b.fma(b.loadVec(vec, results, offset), decay, part);
-        b.store(part, results, offset);
-      }
-    });
+    forTiles(b.idx(spec.valueDim), nullptr,
+             [&](Value first, unsigned count, Value) {
+               SmallVector<Value> a;
+               for (unsigned r = 0; r < count; ++r)
+                 a.push_back(b.gep(b.getF32Type(), values, b.add(first, r)));
+               for (auto [r, part] :
+                    llvm::enumerate(product(a, strideV, scores, rows, n))) {
+                 Value offset = b.mul(b.add(first, r), lanes);
+                 if (!oneBlock())
+                   part = b.fma(b.loadVec(vec, results, offset), decay, part);
+                 b.store(part, results, offset);
+               }
+               return Value();
+             });
     return {next, sum};
   }
 

@@ -219,6 +219,16 @@ Value buildExpFlush(KernelBuilder &b, Value x) {
   return expFlush(o, x);
 }
 
+Value buildExp2Flush(KernelBuilder &b, Value x) {
+  Ops o(b, x);
+  x = o.atLeast(x, o.f(-127.0f));
+  Value shifted = o.add(x, o.f(kShift));
+  Value r = o.sub(x, o.sub(shifted, o.f(kShift)));
+  Value p = o.poly(r, {1.0f, 6.931470037e-01f, 2.402224243e-01f,
+                       5.550733581e-02f, 9.671512991e-03f, 1.326472731e-03f});
+  return o.mul(p, exp2Int(o, o.bits(shifted)));
+}
+
 Value buildExpm1(KernelBuilder &b, Value x) {
   Ops o(b, x);
   ExpReduction e =

@@ -23,6 +23,9 @@ mlir::Value buildExp(KernelBuilder &b, mlir::Value x);
 /// wants.
 mlir::Value buildExpFlush(KernelBuilder &b, mlir::Value x);
 
+/// 2^x for x <= 127; as buildExpFlush, 2.5 ulp, 12 operations.
+mlir::Value buildExp2Flush(KernelBuilder &b, mlir::Value x);
+
 /// e^x - 1; absolute error 1 ulp of max(1, e^x), relative error 3 ulp for
 /// x in [-0.34, 0.34].
 mlir::Value buildExpm1(KernelBuilder &b, mlir::Value x);

@@ -33,6 +33,7 @@ double softplus(double x) {
 const Function functions[] = {
     {"exp", buildExp, std::exp, -110, 89, 1.2, 0},
     {"exp_flush", buildExpFlush, std::exp, -120, 88, 1.2, 1.2e-38},
+    {"exp2_flush", buildExp2Flush, std::exp2, -140, 127, 2.5, 1.2e-38},
     {"expm1", buildExpm1, std::expm1, -0.34, 0.34, 3, 0},
     {"expm1_wide", buildExpm1, std::expm1, -90, 89, 1.5, 1.2e-7},
     {"log", buildLog, std::log, 0, 4, 2, 0},
@@ -153,6 +154,10 @@ TEST(VectorMathSpecial, LimitsAndNaN) {
   EXPECT_EQ(y[7], 0);
   run("exp_flush");
   EXPECT_EQ(y[2], 0);
+  EXPECT_EQ(y[7], 0);
+  run("exp2_flush");
+  EXPECT_EQ(y[2], 0);
+  EXPECT_EQ(y[3], 1);
   EXPECT_EQ(y[7], 0);
   run("log");
   EXPECT_EQ(y[1], inf);
