@@ -7,82 +7,20 @@
 //   bench_matmul [--target=NAME] [Google Benchmark options]
 //
 //===----------------------------------------------------------------------===//
-#include "backends/cpu/kernels/Dot.h"
 #include "backends/cpu/kernels/Gemm.h"
 #include "backends/cpu/kernels/Pack.h"
-#include "tests/unit/kernels/Jit.h"
+#include "benchmarks/kernels/Peak.h"
 #include <benchmark/benchmark.h>
-#include <ctime>
 
 using namespace mlir;
+using namespace pare::bench;
 using namespace pare::cpu;
 using pare::test::Kernels;
 
 namespace {
 
-/// The CPU that kernels are made for.
-Isa &target() {
-  static Isa isa = pare::test::isa("host");
-  return isa;
-}
-
 const char *formatName(MicroKernel::Format format) {
   return format == MicroKernel::F32 ? "f32" : "int8";
-}
-
-/// CPU time of this thread, so that other load does not count.
-double seconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
-}
-
-/// Operations per second of the dot instruction alone: as many independent
-/// accumulators as the largest register tile has, operands in registers.
-double measurePeak(MicroKernel::Format format) {
-  constexpr int64_t kTurns = 1 << 20;
-  Kernels kernels(target());
-  auto dot =
-      format == MicroKernel::F32 ? makeF32Dot(target()) : makeS8Dot(target());
-  MicroTile tile = dot->tiles.front();
-  unsigned count = tile.rows * (tile.cols / dot->lanes) * dot->parts;
-  KernelBuilder b(kernels.module(), "peak", target());
-  Value a = dot->broadcastA(b, b.ptr(0));
-  Value w = dot->loadB(b, b.ptr(1), 0);
-  SmallVector<Value> acc(count, b.zero(dot->accType(b)));
-  acc = b.loop(b.idx(0), b.idx(kTurns), 1, acc,
-               [&](Value, ValueRange sums) -> SmallVector<Value> {
-                 SmallVector<Value> next(sums);
-                 Value varying = a;
-                 for (Value &sum : next) {
-                   varying = b.inOrder(varying)[0];
-                   dot->accumulate(b, sum, varying, w);
-                 }
-                 return next;
-               });
-  // Different lanes of the store keep every accumulator alive.
-  for (auto [i, sum] : llvm::enumerate(acc))
-    b.store(sum, b.ptr(2), b.idx(i * 16));
-  b.finish();
-  kernels.compile();
-  std::vector<char> operand(256), out(64 * (count + 1));
-  PareKernel kernel = kernels.lookup("peak");
-  void *ptrs[] = {operand.data(), operand.data(), out.data()};
-  double best = 0;
-  for (int i = 0; i < 20; ++i) {
-    double start = seconds();
-    kernel(ptrs, nullptr, 0, nullptr);
-    // Columns of one accumulator times k values of one step.
-    double products = double(dot->lanes) / dot->parts * dot->kGroup;
-    best = std::max(best, 2 * products * count * kTurns / (seconds() - start));
-  }
-  return best;
-}
-
-double peak(MicroKernel::Format format) {
-  static double peaks[] = {measurePeak(MicroKernel::F32),
-                           measurePeak(MicroKernel::S8)};
-  return peaks[format];
 }
 
 void matmul(benchmark::State &state, MicroKernel::Format format, int64_t m,
