@@ -149,8 +149,14 @@ LogicalResult mergeConstants(nn::BinaryOp op, PatternRewriter &rewriter,
       nn::broadcast(shapeOf(inner.getRhs()), shapeOf(op.getRhs()));
   if (!shape || !nn::broadcast(*shape, shapeOf(inner.getLhs())))
     return failure();
+  std::optional<double> a = getSplat(inner.getRhs(), weights),
+                        b = getSplat(op.getRhs(), weights);
+  bool isScalar = a && b && op.getType() == inner.getLhs().getType();
   Value constant =
-      makeBinary(rewriter, op.getLoc(), kind, inner.getRhs(), op.getRhs());
+      isScalar ? makeScalar(rewriter, op.getLoc(),
+                            kind == K::add ? *a + *b : *a * *b, elementOf(op))
+               : makeBinary(rewriter, op.getLoc(), kind, inner.getRhs(),
+                            op.getRhs());
   rewriter.replaceOpWithNewOp<nn::BinaryOp>(op, kind, inner.getLhs(), constant);
   return success();
 }
