@@ -109,6 +109,7 @@ static LogicalResult process(std::unique_ptr<llvm::MemoryBuffer> buffer,
   registry.insert<nn::NNDialect, func::FuncDialect>();
   MLIRContext context(registry);
   context.loadAllAvailableDialects();
+  context.printOpOnDiagnostic(!verifyDiagnostics);
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(std::move(buffer), SMLoc());
 
