@@ -46,17 +46,10 @@ Error linkExecutable(StringRef triple, ArrayRef<std::string> objects,
   Expected<std::string> folder = findRuntime(triple);
   if (!folder)
     return folder.takeError();
-  std::vector<std::string> args = {"ld.lld",
-                                   "-static",
-                                   "--gc-sections",
-                                   "--build-id=none",
-                                   "-z",
-                                   "noexecstack",
-                                   "-O1",
-                                   "--threads=1",
-                                   "-s",
-                                   "-o",
-                                   output.str()};
+  std::vector<std::string> args = {
+      "ld.lld", "-static",     "--gc-sections", "--build-id=none",
+      "-z",     "noexecstack", "-O1",           "--threads=1",
+      "-s",     "-o",          output.str()};
   for (const std::string &module : modules)
     args.insert(args.end(), {"-u", module});
   args.insert(args.end(), objects.begin(), objects.end());

@@ -18,6 +18,9 @@ struct ImageInput {
   std::vector<float> mean, std; ///< empty: 0 and 1
 };
 
+/// The runtime's form of `image`, which is of input number `input`.
+PareImageInfo getImageInfo(const ImageInput &image, uint32_t input);
+
 /// What the compiler knows of a model beyond its graph.
 struct ModelInfo {
   std::string name;

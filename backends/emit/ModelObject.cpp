@@ -267,6 +267,21 @@ int ModelBuilder::findInput(StringRef name) {
   return -1;
 }
 
+PareImageInfo getImageInfo(const ImageInput &image, uint32_t input) {
+  PareImageInfo info = {};
+  info.input = input;
+  info.width = image.width;
+  info.height = image.height;
+  info.channels = image.channels;
+  info.nchw = image.nchw;
+  info.bgr = image.bgr;
+  for (unsigned i = 0; i < 4; ++i) {
+    info.mean[i] = i < image.mean.size() ? image.mean[i] : 0;
+    info.std[i] = i < image.std.size() ? image.std[i] : 1;
+  }
+  return info;
+}
+
 Expected<std::vector<Constant *>>
 ModelBuilder::imageInfos(const ModelInfo &info) {
   std::vector<Constant *> result;
@@ -275,18 +290,15 @@ ModelBuilder::imageInfos(const ModelInfo &info) {
     if (input < 0)
       return createStringError("--image: the model has no input '%s'",
                                image.input.c_str());
-    auto floats = [&](const std::vector<float> &values, float otherwise) {
-      std::vector<Constant *> elements;
-      for (unsigned i = 0; i < 4; ++i)
-        elements.push_back(
-            tables.f32(i < values.size() ? values[i] : otherwise));
-      return ConstantArray::get(
-          ArrayType::get(Type::getFloatTy(tables.context), 4), elements);
+    PareImageInfo record = getImageInfo(image, input);
+    auto floats = [&](ArrayRef<float> values) {
+      return ConstantDataArray::get(tables.context, values);
     };
-    result.push_back(tables.record(
-        {tables.u32(input), tables.u32(image.width), tables.u32(image.height),
-         tables.u32(image.channels), tables.u32(image.nchw),
-         tables.u32(image.bgr), floats(image.mean, 0), floats(image.std, 1)}));
+    result.push_back(
+        tables.record({tables.u32(record.input), tables.u32(record.width),
+                       tables.u32(record.height), tables.u32(record.channels),
+                       tables.u32(record.nchw), tables.u32(record.bgr),
+                       floats(record.mean), floats(record.std)}));
   }
   return result;
 }
@@ -348,6 +360,11 @@ Error ModelBuilder::build(const ModelInfo &info, const cpu::Isa &isa,
         {tables.text(name), tables.u32(value.step), ref(value.ref), *tensor}));
   }
 
+  std::vector<Constant *> constraints;
+  for (const nn::Constraint &constraint : nn::findConstraints(entry))
+    constraints.push_back(tables.record({tables.u32(layout.slot(constraint.a)),
+                                         tables.u32(layout.slot(constraint.b)),
+                                         tables.text(constraint.what)}));
   Function *plan = PlanEmitter(tables.module, layout).emit();
   Constant *data = tables.null();
   if (weights.bytes > 0) {
@@ -385,7 +402,9 @@ Error ModelBuilder::build(const ModelInfo &info, const cpu::Isa &isa,
                                    tables.u32(layout.slots.size()),
                                    tables.u32(layout.arenaSlot),
                                    tables.u32(layout.scratchSlot),
-                                   tables.u32(info.threads)});
+                                   tables.u32(info.threads),
+                                   count(constraints),
+                                   tables.array(constraints, "constraints")});
   GlobalVariable *definition = tables.global(model, "pare_model");
   definition->setLinkage(GlobalValue::ExternalLinkage);
   definition->setName("pare_model");

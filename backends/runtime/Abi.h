@@ -46,7 +46,8 @@ typedef enum {
    step lists them. `dims`: the run-time extents that the step lists. `task`:
    which tile of the work. `scratch`: at least the step's scratch bytes,
    private to the calling thread, aligned to PARE_ALIGN. */
-typedef void (*PareKernel)(void *const *ptrs, const int64_t *dims, int64_t task, void *scratch);
+typedef void (*PareKernel)(void *const *ptrs, const int64_t *dims, int64_t task,
+                           void *scratch);
 
 typedef enum {
   PARE_SPACE_ARENA = 0,   /* base: context arena;      offset: slots[index] */
@@ -56,8 +57,9 @@ typedef enum {
 } PareSpace;
 
 typedef struct {
-  uint32_t space;       /* PareSpace */
-  uint32_t offset_slot; /* 0: none; else slots[offset_slot - 1] bytes are added */
+  uint32_t space; /* PareSpace */
+  uint32_t
+      offset_slot; /* 0: none; else slots[offset_slot - 1] bytes are added */
   int64_t index;
 } PareRef;
 
@@ -68,7 +70,7 @@ typedef struct {
   const char *provider; /* "generated" or "onednn" */
   const PareRef *ptrs;
   uint32_t num_ptrs;
-  uint32_t num_inputs;       /* ptrs[0, num_inputs) are read, the rest written */
+  uint32_t num_inputs; /* ptrs[0, num_inputs) are read, the rest written */
   const uint32_t *dim_slots; /* dims[i] = slots[dim_slots[i]] */
   uint32_t num_dims;
   uint32_t grid_slot;  /* number of tasks = slots[grid_slot] */
@@ -92,6 +94,13 @@ typedef struct {
   uint32_t input, axis;
 } PareDimInfo;
 
+/* Two sizes that the model takes to be equal: slots[a] == slots[b] must hold
+   once `plan` has run. */
+typedef struct {
+  uint32_t a, b;
+  const char *what; /* the value that needs it */
+} PareConstraint;
+
 /* What a probe of `pare diff` needs: the buffer that holds a named value after
    step `step` has run. */
 typedef struct {
@@ -105,8 +114,8 @@ typedef struct {
 typedef struct {
   uint32_t input; /* which model input */
   uint32_t width, height, channels;
-  uint32_t nchw; /* 1: planar, 0: interleaved */
-  uint32_t bgr;  /* 1: channel order is blue, green, red */
+  uint32_t nchw;         /* 1: planar, 0: interleaved */
+  uint32_t bgr;          /* 1: channel order is blue, green, red */
   float mean[4], std[4]; /* (pixel / 255 - mean) / std, per channel */
 } PareImageInfo;
 
@@ -121,17 +130,17 @@ typedef enum {
 typedef struct {
   const uint8_t *tokenizer; /* serialized table (frontend/tokenizer/Format.h) */
   uint64_t tokenizer_bytes;
-  uint32_t pooling;      /* ParePooling, over output `output` */
-  uint32_t normalize;    /* 1: L2-normalise */
-  uint32_t max_tokens;   /* longer text is truncated to this many */
-  uint32_t output;       /* index of [batch, tokens, hidden] */
-  int32_t input_ids;     /* indices of model inputs, -1 where absent */
+  uint32_t pooling;    /* ParePooling, over output `output` */
+  uint32_t normalize;  /* 1: L2-normalise */
+  uint32_t max_tokens; /* longer text is truncated to this many */
+  uint32_t output;     /* index of [batch, tokens, hidden] */
+  int32_t input_ids;   /* indices of model inputs, -1 where absent */
   int32_t attention_mask;
   int32_t token_type_ids;
 } PareEncoderInfo;
 
 /* What the CPU must have; bits of PareModel.features. */
-#define PARE_CPU_AVX2 (1u << 0) /* avx2 + fma + f16c + bmi2 */
+#define PARE_CPU_AVX2 (1u << 0)   /* avx2 + fma + f16c + bmi2 */
 #define PARE_CPU_AVX512 (1u << 1) /* f, bw, cd, dq, vl */
 #define PARE_CPU_AVX512_VNNI (1u << 2)
 #define PARE_CPU_AVX512_BF16 (1u << 3)
@@ -141,9 +150,9 @@ typedef struct {
 
 typedef struct {
   uint32_t abi_version;
-  uint32_t features;   /* PARE_CPU_*: what the kernels use */
-  const char *name;    /* of the model */
-  const char *target;  /* "x86-64-v4+avx512vnni" */
+  uint32_t features;    /* PARE_CPU_*: what the kernels use */
+  const char *name;     /* of the model */
+  const char *target;   /* "x86-64-v4+avx512vnni" */
   const char *metadata; /* JSON: source, tool version, per-tensor table, … */
 
   uint32_t num_inputs, num_outputs, num_dims, num_steps, num_values, num_images;
@@ -162,9 +171,11 @@ typedef struct {
   /* slots[0, num_slots) = f(symbols[0, num_dims)). */
   void (*plan)(const int64_t *symbols, int64_t *slots);
   uint32_t num_slots;
-  uint32_t arena_slot;   /* slots[arena_slot]: arena bytes at these dims */
-  uint32_t scratch_slot; /* slots[scratch_slot]: scratch bytes per thread */
+  uint32_t arena_slot;      /* slots[arena_slot]: arena bytes at these dims */
+  uint32_t scratch_slot;    /* slots[scratch_slot]: scratch bytes per thread */
   uint32_t default_threads; /* 0: from affinity and cgroup quota */
+  uint32_t num_constraints;
+  const PareConstraint *constraints;
 } PareModel;
 
 /* The compiler emits exactly one definition. */

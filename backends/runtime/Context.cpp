@@ -113,6 +113,27 @@ static bool ensureMemory(PareContext &context) {
 // Shapes
 //===----------------------------------------------------------------------===//
 
+/// What the model's shapes take for granted, such as that two branches of a
+/// network end in images of one size.
+static bool checkConstraints(PareContext &context) {
+  const PareModel &model = *context.model;
+  for (uint32_t c = 0; c < model.num_constraints; ++c) {
+    const PareConstraint &constraint = model.constraints[c];
+    int64_t a = context.slots[constraint.a], b = context.slots[constraint.b];
+    if (a == b)
+      continue;
+    context.error.start()
+        .put("the inputs' shapes do not fit the model: '")
+        .put(constraint.what)
+        .put("' needs equal sizes, got ")
+        .num(a)
+        .put(" and ")
+        .num(b);
+    return false;
+  }
+  return true;
+}
+
 static bool failShape(PareContext &context, uint32_t input,
                       const PareTensor &given) {
   const PareModel &model = *context.model;
@@ -172,7 +193,7 @@ bool pare::rt::planShapes(PareContext &context, const PareTensor *inputs) {
   if (changed) {
     context.planned = false;
     model.plan(context.symbols, context.slots);
-    if (!ensureMemory(context))
+    if (!checkConstraints(context) || !ensureMemory(context))
       return false;
     context.planned = true;
   }

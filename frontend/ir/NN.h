@@ -49,6 +49,14 @@ mlir::Value getOuterValue(mlir::Value value);
 /// The name that the source gives a value: argument name, or its op's name
 /// location; "" where there is none.
 llvm::StringRef getValueName(mlir::Value value);
+/// Two dimensions that ops of the entry take to be equal and that are not so
+/// for all values of the symbols.
+struct Constraint {
+  Dim a, b;
+  std::string what; ///< the op, for the message
+};
+/// Each pair once, in program order.
+llvm::SmallVector<Constraint> findConstraints(mlir::func::FuncOp entry);
 /// A location that carries a source name.
 mlir::Location getNamedLoc(llvm::StringRef name, mlir::MLIRContext *context);
 

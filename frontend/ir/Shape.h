@@ -44,10 +44,10 @@ Dim product(llvm::ArrayRef<Dim> dims, mlir::MLIRContext *context);
 /// that cannot be seen.
 Dim divideExactly(Dim numerator, Dim denominator);
 
-/// The common dimension of two broadcast ones (numpy rules); null if they
-/// differ. A symbolic dimension meeting a constant other than 1 is taken to be
-/// equal to it, as ONNX Runtime does; the run-time check of input shapes sees
-/// violations.
+/// The common dimension of two broadcast ones (numpy rules); null if they are
+/// different constants. A symbolic dimension meeting another expression (but 1)
+/// is taken to be equal to it, as ONNX Runtime does; nn::findConstraints lists
+/// what a run must then check.
 Dim broadcast(Dim a, Dim b);
 /// Broadcast of two shapes; nullopt if they do not broadcast.
 std::optional<Shape> broadcast(llvm::ArrayRef<Dim> a, llvm::ArrayRef<Dim> b);
