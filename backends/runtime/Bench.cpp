@@ -3,7 +3,6 @@
 #include "backends/runtime/Session.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 using namespace pare::rt;
@@ -124,10 +123,25 @@ private:
                       double(time)
                 : 0;
   }
+  /// The most memory this program held: getrusage would also count what its
+  /// parent held before exec. 0 where the kernel does not say.
   static uint64_t peakBytes() {
-    rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return uint64_t(usage.ru_maxrss) * 1024;
+    Bytes bytes;
+    Message ignored;
+    if (!readFile("/proc/self/status", bytes, ignored))
+      return 0;
+    for (Str text = bytes.str(); text.size;) {
+      Str line = text.take(text.find('\n'));
+      text = text.drop(min(line.size + 1, text.size));
+      if (!line.startsWith("VmHWM:"))
+        continue;
+      uint64_t kilobytes = 0;
+      for (uint64_t i = 0; i < line.size; ++i)
+        if (line.data[i] >= '0' && line.data[i] <= '9')
+          kilobytes = kilobytes * 10 + uint64_t(line.data[i] - '0');
+      return kilobytes * 1024;
+    }
+    return 0;
   }
   static uint64_t fileBytes() {
     struct stat info;

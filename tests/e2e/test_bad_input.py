@@ -1,7 +1,6 @@
 """Bad input gives one line, exit code 1 and nothing written; never a crash or a hang."""
 
 import os
-import re
 import subprocess
 
 import numpy as np
@@ -84,7 +83,7 @@ def test_nan_weights_are_counted(tmp_path):
     out = tmp_path / "model"
     done = artifact.call(artifact.PARE, "compile", bad_models.bert(tmp_path, tensors=tensors), "-o", out)
     warning = [line for line in done.stderr.splitlines() if bad_models.QUERY in line and "warning" in line]
-    assert warning and re.search(r"\b3\b", warning[0]), done.stderr
+    assert warning and "2 NaN" in warning[0] and "1 inf" in warning[0], done.stderr
 
 
 def test_unwritable_output(tmp_path):
@@ -97,7 +96,7 @@ def test_unwritable_output(tmp_path):
 def test_full_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("cannot mount a small disk here")
     try:
@@ -118,12 +117,11 @@ def small(tmp_path_factory):
 RUNS = {
     "wrong_name": ("z={good}", ["z", "x"]),
     "wrong_shape": ("x={shape}", ["x", "2x4"]),
-    "wrong_dtype": ("x={dtype}", ["x", "f32"]),
+    "wrong_dtype": ("x={dtype}", ["x", "float32"]),
     "no_such_file": ("x=absent.npy", ["absent.npy"]),
     "not_npy": ("x={text}", ["text.npy"]),
     "cut_npy": ("x={cut}", ["cut.npy"]),
     "huge_header": ("x={huge}", ["huge.npy"]),
-    "no_equals": ("{good}", []),
 }
 
 

@@ -16,8 +16,8 @@ PARE = BUILD / "bin" / "pare"
 def call(*command, check=True, **options):
     """Runs a command with text streams; with `check`, its error is the failure's."""
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        **{"timeout": 600, **options},
+        [str(part) for part in command], capture_output=True, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, **{"timeout": 600, **options},
     )
     if check and done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr}")
@@ -73,17 +73,3 @@ def scaled_error(got, want):
     assert got.shape == want.shape, f"shape {got.shape}, expected {want.shape}"
     assert np.isfinite(got).all()
     return float(np.abs(got - want).max() / np.abs(want).max())
-
-
-def usage(command):
-    """Runs a command; its (wall seconds, peak resident bytes)."""
-    import resource
-    import time
-
-    start = time.perf_counter()
-    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, f"{command}: exit {process.returncode}"
-    assert isinstance(used, resource.struct_rusage)
-    return time.perf_counter() - start, used.ru_maxrss * 1024
