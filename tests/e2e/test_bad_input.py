@@ -116,7 +116,7 @@ def small(tmp_path_factory):
 
 RUNS = {
     "wrong_name": ("z={good}", ["z", "x"]),
-    "wrong_shape": ("x={shape}", ["x", "2x4"]),
+    "wrong_shape": ("x={shape}", ["x", "[2, 4]"]),
     "wrong_dtype": ("x={dtype}", ["x", "float32"]),
     "no_such_file": ("x=absent.npy", ["absent.npy"]),
     "not_npy": ("x={text}", ["text.npy"]),
