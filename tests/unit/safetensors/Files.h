@@ -33,6 +33,8 @@ public:
     std::string full = path(name);
     EXPECT_FALSE(
         llvm::sys::fs::create_directories(llvm::sys::path::parent_path(full)));
+    // A new file: overwriting one makes file systems flush it.
+    llvm::sys::fs::remove(full);
     std::error_code error;
     llvm::raw_fd_ostream(full, error) << text;
     EXPECT_FALSE(error) << error.message();
