@@ -2,6 +2,7 @@
 #include "passes/quantize/Int8.h"
 #include "passes/Passes.h"
 #include "passes/calibrate/Calibrate.h"
+#include "passes/quantize/WeightCodes.h"
 #include "passes/simplify/DerivedWeights.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringSet.h"
@@ -78,6 +79,8 @@ private:
         type.getNumElements() * nn::getElementBytes(type.getElementType());
     if (!type.getElementType().isF32())
       return "is not f32";
+    if (!isFinite(use.get()))
+      return "holds NaN or infinite values";
     if (auto matmul = dyn_cast<nn::MatMulOp>(op)) {
       if (use.getOperandNumber() != 1 || type.getRank() != 2)
         return "is not the right-hand matrix of a product";
@@ -115,6 +118,12 @@ private:
       return std::nullopt;
     }
     return ("used by " + op->getName().getStringRef()).str();
+  }
+
+  bool isFinite(Value weight) {
+    std::optional<HostTensor> tensor = getKnown(weight, &weights);
+    return llvm::all_of(tensor->values<float>(),
+                        [](float v) { return std::isfinite(v); });
   }
 
   std::optional<std::string> whyFloatProduct(ArrayRef<nn::Dim> rows, int64_t k,
@@ -245,47 +254,17 @@ private:
     auto [it, isNew] = quantized.try_emplace({weight.getSymName().str(), axis});
     if (!isNew)
       return it->second;
-    HostTensor tensor = HostTensor::view(weights.get(weight.getSymName()));
-    ArrayRef<float> values = tensor.values<float>();
-    auto type = tensor.type();
-    int64_t channels = type.getDimSize(axis), inner = 1;
-    for (int64_t size : type.getShape().drop_front(axis + 1))
-      inner *= size;
-    std::vector<float> scales(channels, 0);
-    auto channelOf = [&](size_t i) { return i / inner % channels; };
-    for (size_t i = 0; i < values.size(); ++i)
-      scales[channelOf(i)] =
-          std::max(scales[channelOf(i)], std::abs(values[i]));
-    for (float &scale : scales)
-      scale /= 127;
-    MLIRContext *context = module.getContext();
-    HostTensor codes(type.clone(IntegerType::get(context, 8)));
-    MutableArrayRef<int8_t> out = codes.values<int8_t>();
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < values.size(); ++i) {
-      float scale = scales[channelOf(i)];
-      float code = scale == 0 ? 0
-                              : std::clamp(std::nearbyint(values[i] / scale),
-                                           -127.0f, 127.0f);
-      out[i] = int8_t(code);
-      double delta = double(values[i]) - double(code) * scale;
-      difference += delta * delta;
-      norm += double(values[i]) * values[i];
-    }
-    // [K, N] takes scales [N]; [N, …] takes [N, 1, …].
-    SmallVector<int64_t> scaleShape(type.getRank() - axis, 1);
-    scaleShape[0] = channels;
-    HostTensor scaleTensor(
-        RankedTensorType::get(scaleShape, Float32Type::get(context)),
-        ArrayRef(scales));
+    WeightCodes encoded =
+        encodeInt8(HostTensor::view(weights.get(weight.getSymName())), axis);
     OpBuilder builder(nn::getEntry(module).getBody());
     StringRef name = getSourceName(weight);
     Value like = use.get();
     it->second = {
-        makeDerivedWeight(builder, weights, codes, like, name, "codes"),
-        makeDerivedWeight(builder, weights, scaleTensor, like, name, "scales"),
-        codes.bytes().size() + scaleTensor.bytes().size(),
-        norm > 0 ? std::sqrt(difference / norm) : 0};
+        makeDerivedWeight(builder, weights, encoded.codes, like, name, "codes"),
+        makeDerivedWeight(builder, weights, encoded.scales, like, name,
+                          "scales"),
+        encoded.codes.bytes().size() + encoded.scales.bytes().size(),
+        encoded.error};
     return it->second;
   }
 

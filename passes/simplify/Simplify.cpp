@@ -277,6 +277,25 @@ LogicalResult removeCast(nn::CastOp op, PatternRewriter &rewriter,
   return replaceIfSame(op, op.getX(), rewriter);
 }
 
+/// A small known operand of shape [1, 1, C] is as good as one of [C], which is
+/// how kernels know a bias.
+LogicalResult dropLeadingOnes(nn::BinaryOp op, PatternRewriter &rewriter,
+                              const WeightStore *) {
+  auto type = dyn_cast<RankedTensorType>(op.getRhs().getType());
+  if (!isKnown(op.getRhs()) || isKnown(op.getLhs()) || !type.hasStaticShape() ||
+      type.getNumElements() > 16384 || op.getLhs().getType() != op.getType())
+    return failure();
+  nn::Shape shape = shapeOf(op.getRhs());
+  auto *first =
+      llvm::find_if(shape, [](nn::Dim dim) { return !nn::isConstant(dim, 1); });
+  if (first == shape.begin())
+    return failure();
+  shape.erase(shape.begin(), first);
+  Value vector = reshapeTo(rewriter, op.getLoc(), op.getRhs(), shape);
+  rewriter.modifyOpInPlace(op, [&] { op.getRhsMutable().assign(vector); });
+  return success();
+}
+
 /// Elementwise ops broadcast by themselves.
 LogicalResult removeExpandedOperand(nn::BinaryOp op, PatternRewriter &rewriter,
                                     const WeightStore *) {
@@ -424,6 +443,7 @@ struct SimplifyPass : impl::SimplifyBase<SimplifyPass> {
     rewrites.add(mergeConstants);
     rewrites.add(makeMean);
     rewrites.add(makeClip);
+    rewrites.add(dropLeadingOnes);
     rewrites.add(removeExpandedOperand);
     rewrites.add(simplifyClip);
     rewrites.add(makeRsqrt);
