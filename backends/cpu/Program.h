@@ -11,6 +11,7 @@
 #include "frontend/ir/NN.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/Support/Error.h"
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -52,6 +53,7 @@ struct Program {
   mlir::OwningOpRef<mlir::ModuleOp> kernels;
   std::vector<KernelCall> calls;
   std::vector<PackedWeight> packed;
+  std::deque<std::vector<uint8_t>> constants; ///< what `packed` reads of the IR
 };
 
 } // namespace pare::cpu

@@ -46,22 +46,6 @@ Extent Selector::extent(KernelCall &call, nn::Dim dim) {
   return Extent::runtime(it - call.dims.begin());
 }
 
-std::optional<TensorData> Selector::constantData(Value value) const {
-  if (nn::WeightOp weight = nn::getWeight(value))
-    return weights_.get(weight.getSymName());
-  auto constant = nn::getOuterValue(value).getDefiningOp<nn::ConstantOp>();
-  if (!constant)
-    return std::nullopt;
-  auto dense = dyn_cast<DenseElementsAttr>(constant.getValue());
-  if (!dense || dense.isSplat() ||
-      getElementTypeOrSelf(dense.getType()).isInteger(1))
-    return std::nullopt;
-  ArrayRef<char> raw = dense.getRawData();
-  return TensorData{
-      cast<RankedTensorType>(dense.getType()),
-      ArrayRef(reinterpret_cast<const uint8_t *>(raw.data()), raw.size())};
-}
-
 /// A constant's bytes as kernels read them; splats are expanded.
 static std::vector<uint8_t> constantBytes(nn::ConstantOp op) {
   auto dense = cast<DenseElementsAttr>(op.getValue());
@@ -77,6 +61,17 @@ static std::vector<uint8_t> constantBytes(nn::ConstantOp op) {
   for (size_t i = 0; i < copies; ++i)
     bytes.insert(bytes.end(), raw.begin(), raw.end());
   return bytes;
+}
+
+std::optional<TensorData> Selector::constantData(Value value) {
+  if (nn::WeightOp weight = nn::getWeight(value))
+    return weights_.get(weight.getSymName());
+  auto constant = nn::getOuterValue(value).getDefiningOp<nn::ConstantOp>();
+  if (!constant)
+    return std::nullopt;
+  auto type = cast<RankedTensorType>(constant.getType());
+  return TensorData{type,
+                    program_.constants.emplace_back(constantBytes(constant))};
 }
 
 Value getBuffer(Value value) {

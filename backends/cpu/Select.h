@@ -43,8 +43,9 @@ public:
 
   void add(KernelCall call) { program_.calls.push_back(std::move(call)); }
 
-  /// Weight bytes behind a value (a param, or a constant's raw data).
-  std::optional<TensorData> constantData(mlir::Value value) const;
+  /// The bytes behind a param or constant; valid as long as the
+  /// weights and the program are.
+  std::optional<TensorData> constantData(mlir::Value value);
 
 private:
   const Isa &isa_;

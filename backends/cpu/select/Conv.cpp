@@ -118,8 +118,7 @@ static std::optional<std::string> whyNotConv(Operation *op, const Isa &) {
   auto conv = findAnchor<nn::ConvOp>(op);
   if (!conv || getGroup(op).front() != conv.getOperation())
     return "";
-  if (!nn::getWeight(conv.getFilter()) &&
-      !nn::getOuterValue(conv.getFilter()).getDefiningOp<nn::ConstantOp>())
+  if (!isConstant(conv.getFilter()))
     return "convolution filters must be weights";
   return whyNotWindow(op, conv, conv.getX());
 }
@@ -279,7 +278,7 @@ static std::optional<std::string> whyNotTranspose(Operation *op, const Isa &) {
   auto conv = findAnchor<nn::ConvTransposeOp>(op);
   if (!conv || getGroup(op).front() != conv.getOperation())
     return "";
-  if (!nn::getWeight(conv.getFilter()))
+  if (!isConstant(conv.getFilter()))
     return "convolution filters must be weights";
   return whyNotWindow(op, conv, conv.getX());
 }

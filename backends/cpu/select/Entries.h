@@ -27,6 +27,9 @@ nn::Dim toDim(const Product &product, const KernelCall &call,
 nn::Dim toDim(const Grid &grid, const KernelCall &call,
               mlir::MLIRContext *context);
 
+/// Whether a value's bytes are known to the compiler: a param or a constant.
+bool isConstant(mlir::Value value);
+
 /// Adds the op's results as the call's outputs.
 void addOutputs(KernelCall &call, mlir::Operation *op);
 

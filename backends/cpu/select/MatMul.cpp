@@ -40,7 +40,7 @@ static nn::Dim rowsOf(Value lhs) {
   return nn::product(ArrayRef(shape).drop_back(), lhs.getContext());
 }
 
-static bool isConstant(Value value) {
+bool isConstant(Value value) {
   Operation *def = nn::getOuterValue(value).getDefiningOp();
   return isa_and_nonnull<nn::ParamOp, nn::ConstantOp>(def);
 }
