@@ -1,5 +1,6 @@
 //===- ConvDepthwise.cpp - Depthwise convolution, NHWC f32 ----------------===//
 #include "backends/cpu/kernels/ConvDepthwise.h"
+#include <limits>
 
 using namespace mlir;
 
@@ -67,37 +68,35 @@ void LineEmitter::pixel(Value ox) {
   Window wx = clipWindow(kb, ox, spec.strideW, spec.padL, spec.dilationW,
                          spec.kernelW, w);
   Value row = kb.add(kb.mul(line, ow), ox);
-  forEachChannelGroup(
-      kb, spec.c, kb.isa().f32Lanes, 4,
-      [&](Value col, llvm::ArrayRef<unsigned> widths) {
-        SmallVector<Value> zero;
-        for (unsigned width : widths)
-          zero.push_back(kb.constF32(0, width));
-        auto accs =
-            kb.loop(wy.lo, wy.hi, 1, zero, [&](Value ky, ValueRange outer) {
-              return kb.loop(
-                  wx.lo, wx.hi, 1, outer, [&](Value kx, ValueRange accs) {
-                    Value x = kb.add(
-                        pixelOffset(
-                            ky, kb.add(wx.start, kb.mul(kx, spec.dilationW))),
-                        col);
-                    Value f = kb.add(tapOffset(ky, kx), col);
-                    SmallVector<Value> next;
-                    for (auto [acc, width] : llvm::zip(accs, widths)) {
-                      next.push_back(kb.fma(
-                          kb.loadVec(kb.vecF32(width), in, x),
-                          kb.loadVec(kb.vecF32(width), weights, f), acc));
-                      x = kb.add(x, kb.idx(width));
-                      f = kb.add(f, kb.idx(width));
-                    }
-                    return next;
-                  });
-            });
-        for (auto [acc, width] : llvm::zip(accs, widths)) {
-          storeChannels(kb, spec.epilogue, acc, width, out, row, col, spec.c);
-          col = kb.add(col, kb.idx(width));
-        }
+  auto emitGroup = [&](Value col, llvm::ArrayRef<unsigned> widths) {
+    auto addTap = [&](Value ky, Value kx, ValueRange sums) {
+      Value ix = kb.add(wx.start, kb.mul(kx, spec.dilationW));
+      Value x = kb.add(pixelOffset(ky, ix), col);
+      Value f = kb.add(tapOffset(ky, kx), col);
+      SmallVector<Value> next;
+      for (auto [sum, width] : llvm::zip(sums, widths)) {
+        VectorType type = kb.vecF32(width);
+        next.push_back(
+            kb.fma(kb.loadVec(type, in, x), kb.loadVec(type, weights, f), sum));
+        x = kb.add(x, width);
+        f = kb.add(f, width);
+      }
+      return next;
+    };
+    SmallVector<Value> sums;
+    for (unsigned width : widths)
+      sums.push_back(kb.constF32(0, width));
+    sums = kb.loop(wy.lo, wy.hi, 1, sums, [&](Value ky, ValueRange carried) {
+      return kb.loop(wx.lo, wx.hi, 1, carried, [&](Value kx, ValueRange inner) {
+        return addTap(ky, kx, inner);
       });
+    });
+    for (auto [sum, width] : llvm::zip(sums, widths)) {
+      storeChannels(kb, spec.epilogue, sum, width, out, row, col, spec.c);
+      col = kb.add(col, width);
+    }
+  };
+  forEachChannelGroup(kb, spec.c, kb.isa().f32Lanes, 4, emitGroup);
 }
 
 /// `pixels` neighbours; each input vector is loaded once per line of the window

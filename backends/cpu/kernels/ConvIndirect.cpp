@@ -292,16 +292,14 @@ void IndirectProduct::emitTile(Value rowBlock, Value rowsLeft, Value group,
                                        kb.idx(shape.taps * shape.runSteps()),
                                        kb.add(kb.divFloor(column, lanes), v)));
 
-  auto bias = [&](unsigned v) -> Value {
+  auto compensated = [&](unsigned v) -> Value {
     Value at = kb.add(kb.mul(group, shape.panels() * kPanel), column);
     return kb.loadVec(kb.vecType(lanes, kb.getI32Type()), compensation,
                       kb.add(at, v * lanes));
   };
-  SmallVector<Value> acc;
-  if (micro.needsCompensation())
-    acc = micro.start(kb, tile, bias);
-  else
-    acc = micro.start(kb, tile);
+  SmallVector<Value> acc = micro.needsCompensation()
+                               ? micro.start(kb, tile, compensated)
+                               : micro.start(kb, tile);
 
   Type pointer = in.getType();
   Value table = at(tiling.table);

@@ -9,6 +9,8 @@
 
 #include "backends/cpu/kernels/Conv.h"
 #include "backends/cpu/kernels/MicroKernel.h"
+#include <functional>
+#include <optional>
 
 namespace pare::cpu {
 
@@ -118,7 +120,8 @@ public:
   /// Null: the row is the pixel, the column the channel.
   std::function<Place(mlir::Value row, mlir::Value column)> place;
   int64_t outChannels; ///< of an output pixel; shape.outputs unless set
-  /// Columns from a multiple of this on go to one pixel: 0 is any number.
+  /// Columns [i * placeColumns, (i + 1) * placeColumns) go to one pixel; 0: all
+  /// columns do.
   int64_t placeColumns = 0;
 
   /// Computes rows [first, last) and the columns of task `columnTask`.

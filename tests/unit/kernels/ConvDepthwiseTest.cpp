@@ -28,7 +28,7 @@ DepthwiseSpec toSpec(const ConvCase &p, Extents &extents) {
 
 TEST(ConvDepthwise, RandomShapes) {
   Random random(4);
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 30; ++i) {
     ConvCase p = ConvCase::random(random);
     p.c = p.o = p.groups =
         random.of<int64_t>({1, 3, 8, 12, 24, 32, 37, 56, 120});

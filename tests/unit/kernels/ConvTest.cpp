@@ -66,7 +66,7 @@ void checkF32(const ConvCase &p, Random &random, llvm::StringRef target) {
 
 TEST(Conv, F32RandomShapes) {
   Random random(6);
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 40; ++i) {
     ConvCase p = ConvCase::random(random);
     chooseChannels(p, random);
     checkF32(p, random, "host");
@@ -147,7 +147,7 @@ void checkS8(const ConvCase &p, Random &random, llvm::StringRef target) {
 
 TEST(Conv, S8RandomShapes) {
   Random random(9);
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 40; ++i) {
     ConvCase p = ConvCase::random(random);
     chooseChannels(p, random);
     checkS8(p, random, "host");
@@ -232,7 +232,7 @@ TEST(Conv, StoresWhatTheEpilogueReturns) {
 
 TEST(ConvTranspose, RandomShapes) {
   Random random(11);
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < 40; ++i) {
     ConvCase p;
     chooseChannels(p, random);
     p.runtime = random.in(0, 1);
