@@ -1,5 +1,4 @@
-//===- Cli.cpp - What all subcommands share
-//-------------------------------------===//
+//===- Cli.cpp - What all subcommands share -------------------------------===//
 #include "tools/Cli.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -7,7 +6,6 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
@@ -63,18 +61,6 @@ Expected<Model> importModel(StringRef path, const ImportOptions &options,
                     Twine(tensor.nan) + " NaN and " + Twine(tensor.inf) +
                     " infinite values");
   return model;
-}
-
-std::string formatBytes(uint64_t bytes) {
-  std::string text;
-  raw_string_ostream stream(text);
-  if (bytes < 10000)
-    stream << bytes << " bytes";
-  else if (bytes < 10000000)
-    stream << format("%.1f kB", bytes / 1e3);
-  else
-    stream << format("%.1f MB", bytes / 1e6);
-  return text;
 }
 
 } // namespace pare::tools

@@ -1,5 +1,4 @@
-//===- Cli.h - What all subcommands share ------------------------*- C++
-//-*-===//
+//===- Cli.h - What all subcommands share -----------------------*- C++ -*-===//
 #ifndef PARE_TOOLS_CLI_H
 #define PARE_TOOLS_CLI_H
 
@@ -38,9 +37,6 @@ llvm::Expected<ImportOptions> parseShapes(llvm::ArrayRef<std::string> shapes);
 llvm::Expected<Model> importModel(llvm::StringRef path,
                                   const ImportOptions &options,
                                   mlir::MLIRContext &context, bool quiet);
-
-/// "22.7 MB", "812 bytes".
-std::string formatBytes(uint64_t bytes);
 
 } // namespace pare::tools
 

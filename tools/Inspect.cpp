@@ -1,7 +1,7 @@
-//===- Inspect.cpp - pare inspect
-//--------------------------------------------------===//
+//===- Inspect.cpp - pare inspect -----------------------------------------===//
 #include "tools/Cli.h"
-#include "llvm/Support/Format.h"
+#include "tools/Report.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 #include <map>

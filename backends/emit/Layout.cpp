@@ -50,6 +50,7 @@ private:
   void shareInPlace();
   void placeBuffers();
   PareRef refer(const cpu::Operand &operand);
+  void probe(Value value, unsigned step);
 
   cpu::Program &program;
   func::FuncOp entry;
@@ -59,6 +60,7 @@ private:
   DenseMap<Value, Value>
       sharedWith; ///< a value that took over another's buffer
   DenseMap<Value, unsigned> offsetSlot;
+  DenseMap<Value, unsigned> probes; ///< indices of layout.values
 };
 } // namespace
 
@@ -178,6 +180,17 @@ PareRef Planner::refer(const cpu::Operand &operand) {
   return ref;
 }
 
+/// Lists a named value that `step` writes, whole or, as in a concatenation, a
+/// part of: it is complete after the last step that does.
+void Planner::probe(Value value, unsigned step) {
+  if (nn::getValueName(value).empty())
+    return;
+  auto [it, inserted] = probes.try_emplace(value, layout.values.size());
+  if (inserted)
+    layout.values.push_back({value, step, refer({value, -1, {}})});
+  layout.values[it->second].step = step;
+}
+
 llvm::Error Planner::run() {
   findLives();
   shareInPlace();
@@ -191,9 +204,7 @@ llvm::Error Planner::run() {
       step.ptrs.push_back(refer(operand));
     for (const cpu::Operand &operand : call.outputs) {
       step.ptrs.push_back(refer(operand));
-      if (!nn::getValueName(operand.value).empty())
-        layout.values.push_back(
-            {operand.value, unsigned(index), step.ptrs.back()});
+      probe(operand.value, index);
     }
     for (nn::Dim dim : call.dims)
       step.dims.push_back(layout.slot(dim));

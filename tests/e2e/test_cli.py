@@ -1,0 +1,191 @@
+"""`pare bench`, `pare diff`, `--image` and `--calibrate`, as a user types them."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import bad_models
+from oracle import artifact
+from oracle.models import MINILM, RECOGNIZER
+
+INT8 = "--quantize=int8"
+
+
+def pare(*arguments, check=True, **options):
+    return artifact.call(artifact.PARE, *arguments, check=check, **options)
+
+
+def check_refused(done, *expected):
+    assert done.returncode == 1, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in expected:
+        assert word in done.stderr
+
+
+def mean_of_pixels(folder, shape=(1, 3, 8, 8)):
+    """A model that gives its input's mean per channel."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)],
+        "mean",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    path = folder / "mean.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def picture(path, color, size=(20, 10)):
+    """A PNG of one color."""
+    from PIL import Image
+
+    Image.new("RGB", size, color).save(path)
+    return path
+
+
+def test_a_picture_as_input(tmp_path):
+    flags = ["--image", "x=8x8,mean=0.2:0.4:0.6,std=0.5,layout=nchw,bgr"]
+    binary = artifact.compile(mean_of_pixels(tmp_path), tmp_path / "mean", *flags)
+    png = picture(tmp_path / "p.png", (255, 0, 51))
+    artifact.call(binary, "run", "--input", f"x={png}", "--output", tmp_path / "y.npy", "--quiet")
+    blue, green, red = 51 / 255, 0, 1
+    want = (np.array([blue, green, red]) - [0.2, 0.4, 0.6]) / 0.5
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy")[0], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "option, words",
+    (
+        ("x=9x8", ["width", "8", "9"]),
+        ("z=8x8", ["inputs are x"]),
+        ("x=8x8,mean=120", ["255"]),
+        ("x=8x8,layout=chw", ["layout"]),
+    ),
+)
+def test_wrong_image_option(option, words, tmp_path):
+    out = tmp_path / "out"
+    done = pare("compile", mean_of_pixels(tmp_path), "-o", out, "--quiet", "--image", option, check=False)
+    check_refused(done, "--image", *words)
+    assert not out.exists()
+
+
+def convolution(folder):
+    """One 3x3 convolution, large enough for int8 to pay."""
+    weights = np.random.default_rng(0).normal(size=(64, 64, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])],
+        "conv",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64, 28, 28])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    path = folder / "conv.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def test_calibration_quantizes_convolutions(tmp_path):
+    source, samples = convolution(tmp_path), tmp_path / "samples"
+    samples.mkdir()
+    random = np.random.default_rng(1)
+    for i in range(3):
+        x = random.normal(size=(1, 64, 28, 28)).astype(np.float32)
+        np.save(samples / f"{i}.npy", x) if i else np.savez_compressed(samples / "0.npz", x=x)
+    done = pare("compile", source, "-o", tmp_path / "conv", INT8, "--calibrate", samples, "--json")
+    (tensor,) = json.loads(done.stdout)["tensors"]
+    assert tensor["format"].startswith("int8"), tensor
+    exact = artifact.compile(source, tmp_path / "exact")
+    x = {"x": random.normal(size=(1, 64, 28, 28)).astype(np.float32)}
+    got, want = (artifact.run(b, x)["y"] for b in (tmp_path / "conv", exact))
+    assert 1e-5 < np.linalg.norm(got - want) / np.linalg.norm(want) < 0.03
+
+
+def test_wrong_calibration(tmp_path):
+    source = convolution(tmp_path)
+    np.save(tmp_path / "wrong.npy", np.ones((1, 64, 28, 27), np.float32))
+    np.save(tmp_path / "double.npy", np.ones((1, 64, 28, 28)))
+    np.savez(tmp_path / "named.npz", z=np.ones(3))
+    (tmp_path / "text.npy").write_text("1 2 3")
+    (tmp_path / "empty").mkdir()
+    for file, word in (
+        ("wrong.npy", "shape"), ("double.npy", "f32"), ("named.npz", "'x'"), ("text.npy", "text.npy"),
+        ("empty", "no files"), ("absent.npy", "absent.npy"),
+    ):
+        out = tmp_path / "out"
+        flags = [INT8, "--quiet", "--calibrate", tmp_path / file]
+        check_refused(pare("compile", source, "-o", out, *flags, check=False), word)
+        assert not out.exists()
+
+
+def test_bench_compares_two(compiled):
+    a, b = compiled(MINILM, INT8), compiled(MINILM)
+    flags = ["--threads=1,2", "--runs=2", "--rounds=2", "--profile", "--json"]
+    result = json.loads(pare("bench", a, "--vs", b, *flags, "--shape=input_ids=1x16").stdout)
+    measurements = result["measurements"]
+    assert [m["threads"] for m in measurements] == [1, 1, 2, 2]
+    assert [m["artifact"] for m in measurements] == [str(a), str(b)] * 2
+    for m in measurements:
+        assert m["inputs"][0]["shape"] == [1, 16] and m["runs"] == 4 and len(m["steps"]) > 10
+        assert 0 < m["min_ms"] <= m["p50_ms"] <= m["p90_ms"]
+    for ratio, (x, y) in zip(result["ratios"], (measurements[:2], measurements[2:])):
+        assert ratio["p50"] == pytest.approx(x["p50_ms"] / y["p50_ms"])
+        assert ratio["file"] == pytest.approx(a.stat().st_size / b.stat().st_size)
+
+
+def test_bench_of_a_model(tmp_path):
+    source = bad_models.save(tmp_path, bad_models.small())
+    table = pare("bench", source, "--runs=3").stdout.splitlines()
+    assert len(table) == 2 and "p50 ms" in table[0] and "x 2x4" in table[1]
+    check_refused(pare("bench", tmp_path / "absent", "--quiet", check=False), "absent")
+
+
+def values(*arguments):
+    result = json.loads(pare("diff", *arguments, "--top=0", "--json", "--quiet").stdout)
+    return result, {value["name"]: value for value in result["values"]}
+
+
+def test_diff_finds_no_error_in_f32(compiled):
+    _, found = values(compiled(MINILM), MINILM.source)
+    assert len(found) >= 40
+    assert max(value["rms_error"] for value in found.values()) < 1e-4
+    assert {"last_hidden_state", "encoder.layer.3.attention"} <= set(found)
+
+
+def test_diff_is_worst_first_and_repeatable(compiled):
+    result, found = values(compiled(MINILM, INT8), MINILM.source, "--seed=3")
+    errors = [value["rms_error"] for value in result["values"]]
+    assert errors == sorted(errors, reverse=True) and 1e-3 < errors[0] < 1
+    assert min(value["cosine"] for value in found.values()) > 0.9
+    assert values(compiled(MINILM, INT8), MINILM.source, "--seed=3")[0] == result
+
+
+def test_diff_takes_inputs(compiled, tmp_path):
+    feeds = MINILM.feeds(2, 20)
+    np.savez(tmp_path / "in.npz", **feeds)
+    result, found = values(compiled(MINILM, INT8), compiled(MINILM), "--input", tmp_path / "in.npz")
+    assert found["last_hidden_state"]["shape"] == "2x20x384"
+    assert result["values"][-1]["rms_error"] < 0.2
+
+
+def test_diff_sees_through_layouts(compiled):
+    """Convolutions are computed channels last; their values are compared all the same."""
+    flags = artifact.shape_flags(RECOGNIZER.shapes((1, 320)))
+    result, found = values(compiled(RECOGNIZER, *flags), RECOGNIZER.source)
+    assert sum(value["shape"].count("x") == 3 for value in found.values()) > 20
+    exact = [value for value in found.values() if value["cosine"] > 0.99999]
+    assert len(exact) == len(found)
+
+
+def test_diff_refuses(compiled, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((1, 7), np.int64))
+    binary = compiled(MINILM)
+    done = pare("diff", binary, MINILM.source, "--quiet", "--input", f"ids={tmp_path}/x.npy", check=False)
+    check_refused(done, "ids")
+    check_refused(pare("diff", binary, tmp_path / "absent", "--quiet", check=False), "absent")

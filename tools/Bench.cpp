@@ -1,0 +1,302 @@
+//===- Bench.cpp - pare bench ---------------------------------------------===//
+#include "tools/Artifact.h"
+#include "tools/Cli.h"
+#include "tools/Report.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+
+namespace pare::tools {
+
+static cl::SubCommand command(
+    "bench",
+    "Measure latency, throughput, memory and size of a model or artifact\n\n"
+    "  pare bench ./minilm --threads 1,2 --shape input_ids=1x128\n"
+    "  pare bench ./minilm.int8 --vs ./minilm.f32\n"
+    "  pare bench model.onnx --quantize int8 --profile\n");
+
+static cl::opt<std::string> subject(cl::Positional, cl::Required,
+                                    cl::desc("MODEL|ARTIFACT"),
+                                    cl::sub(command));
+static cl::opt<std::string>
+    versus("vs", cl::value_desc("model|artifact"),
+           cl::desc("Measure this one too, in turns, and print ratios"),
+           cl::sub(command));
+static cl::list<unsigned> threads("threads", cl::CommaSeparated,
+                                  cl::value_desc("1,2"),
+                                  cl::desc("Numbers of threads (default: the "
+                                           "artifact's own)"),
+                                  cl::sub(command));
+static cl::list<std::string>
+    shapes("shape", cl::value_desc("input=1x128"),
+           cl::desc("Shape of an input; a model is compiled for it"),
+           cl::sub(command));
+static cl::opt<Quantization>
+    quantize("quantize", cl::init(Quantization::None),
+             cl::desc("How to compile a model"),
+             cl::values(clEnumValN(Quantization::None, "none", "f32 (default)"),
+                        clEnumValN(Quantization::Int8, "int8", "8-bit")),
+             cl::sub(command));
+static cl::opt<unsigned> runs("runs", cl::init(0), cl::value_desc("n"),
+                              cl::desc("Timed runs per round (default: about "
+                                       "one second of them)"),
+                              cl::sub(command));
+static cl::opt<unsigned>
+    rounds("rounds", cl::init(0), cl::value_desc("n"),
+           cl::desc("Times that each is measured (default: 1; with --vs 5)"),
+           cl::sub(command));
+static cl::opt<bool> profile("profile", cl::desc("Show the time of each step"),
+                             cl::sub(command));
+static cl::opt<bool> json("json", cl::desc("Print JSON"), cl::sub(command));
+static cl::opt<bool> quiet("quiet", cl::desc("Print nothing but results"),
+                           cl::sub(command));
+
+namespace {
+struct Options {
+  std::vector<CompileOptions> subjects; ///< the first, and that of --vs
+  std::vector<unsigned> threads;        ///< 0: the artifact's default
+  std::vector<std::string> shapes;
+  unsigned runs, rounds;
+  bool profile, json, quiet;
+};
+
+/// All rounds of one subject with one number of threads.
+struct Measurement {
+  const Artifact *artifact;
+  std::vector<double> p50, p90, throughput;
+  double min = 0;
+  int64_t threads = 0, runs = 0, peakBytes = 0, fileBytes = 0;
+  json::Value inputs = nullptr, steps = nullptr;
+
+  Error add(const json::Value &round);
+};
+} // namespace
+
+static double median(std::vector<double> values) {
+  llvm::sort(values);
+  size_t half = values.size() / 2;
+  return values.size() % 2 ? values[half]
+                           : (values[half - 1] + values[half]) / 2;
+}
+
+Error Measurement::add(const json::Value &round) {
+  const json::Object *object = round.getAsObject();
+  auto number = [&](StringRef key) {
+    return object ? object->getNumber(key).value_or(NAN) : NAN;
+  };
+  for (StringRef key : {"p50_ms", "p90_ms", "min_ms", "runs_per_s", "threads",
+                        "runs", "peak_rss_bytes", "file_bytes"})
+    if (std::isnan(number(key)))
+      return createStringError(artifact->label + ": its bench gives no '" +
+                               key + "'");
+  min = p50.empty() ? number("min_ms") : std::min(min, number("min_ms"));
+  p50.push_back(number("p50_ms"));
+  p90.push_back(number("p90_ms"));
+  throughput.push_back(number("runs_per_s"));
+  threads = number("threads");
+  runs += number("runs");
+  peakBytes = std::max<int64_t>(peakBytes, number("peak_rss_bytes"));
+  fileBytes = number("file_bytes");
+  if (const json::Value *value = object->get("inputs"))
+    inputs = *value;
+  if (const json::Value *value = object->get("steps"))
+    steps = *value;
+  return Error::success();
+}
+
+/// Measures all subjects in turns: what slows the machine down for a while
+/// slows each of them.
+static Expected<std::vector<Measurement>>
+measure(ArrayRef<Artifact> artifacts, unsigned threads, const Options &options,
+        const TemporaryFolder &folder) {
+  std::vector<Measurement> result(artifacts.size());
+  for (unsigned round = 0; round < options.rounds; ++round)
+    for (auto [artifact, measurement] : zip_equal(artifacts, result)) {
+      std::vector<std::string> arguments = {"bench", "--json"};
+      if (threads)
+        arguments.push_back("--threads=" + std::to_string(threads));
+      if (options.runs)
+        arguments.push_back("--runs=" + std::to_string(options.runs));
+      if (options.profile && round + 1 == options.rounds)
+        arguments.push_back("--profile");
+      if (!artifact.compiled)
+        for (const std::string &shape : options.shapes)
+          arguments.push_back("--shape=" + shape);
+      measurement.artifact = &artifact;
+      Expected<json::Value> value = queryArtifact(artifact, arguments, folder);
+      if (!value)
+        return value.takeError();
+      if (Error error = measurement.add(*value))
+        return std::move(error);
+    }
+  return std::move(result);
+}
+
+static json::Value toJson(const Measurement &m) {
+  json::Object object{{"artifact", m.artifact->label},
+                      {"inputs", m.inputs},
+                      {"threads", m.threads},
+                      {"runs", m.runs},
+                      {"p50_ms", median(m.p50)},
+                      {"p90_ms", median(m.p90)},
+                      {"min_ms", m.min},
+                      {"runs_per_s", median(m.throughput)},
+                      {"peak_rss_bytes", m.peakBytes},
+                      {"file_bytes", m.fileBytes}};
+  if (m.steps.getAsArray())
+    object["steps"] = m.steps;
+  return object;
+}
+
+static std::string describeInputs(const Measurement &m) {
+  std::string text;
+  const json::Array *inputs = m.inputs.getAsArray();
+  for (size_t i = 0; inputs && i < inputs->size(); ++i) {
+    const json::Object *input = (*inputs)[i].getAsObject();
+    const json::Array *shape = input ? input->getArray("shape") : nullptr;
+    if (!shape)
+      continue;
+    text += (text.empty() ? "" : ", ") +
+            input->getString("name").value_or("").str() + " ";
+    for (size_t axis = 0; axis < shape->size(); ++axis)
+      text += formatv("{0}{1}", axis ? "x" : "", (*shape)[axis]);
+  }
+  return text;
+}
+
+/// Steps, slowest first.
+static void printProfile(const Measurement &m) {
+  const json::Array *steps = m.steps.getAsArray();
+  if (!steps)
+    return;
+  struct Row {
+    double micros;
+    size_t number;
+    const json::Object *step;
+  };
+  std::vector<Row> rows;
+  double total = 0;
+  for (const json::Value &value : *steps)
+    if (const json::Object *step = value.getAsObject()) {
+      rows.push_back({step->getNumber("us").value_or(0), rows.size(), step});
+      total += rows.back().micros;
+    }
+  llvm::sort(rows, [](const Row &a, const Row &b) {
+    return a.micros != b.micros ? a.micros > b.micros : a.number < b.number;
+  });
+  Table table({"op", "us", "%", "GFLOP/s", "GB/s", "provider", "value"},
+              {5, 6});
+  for (const Row &row : rows) {
+    auto rate = [&](StringRef key) {
+      double work = row.step->getNumber(key).value_or(0);
+      return row.micros > 0 ? formatv("{0:f1}", work / row.micros / 1e3).str()
+                            : "";
+    };
+    table.add({row.step->getString("op").value_or("").str(),
+               formatv("{0:f1}", row.micros),
+               formatv("{0:f1}", total > 0 ? 100 * row.micros / total : 0),
+               rate("flops"), rate("bytes"),
+               row.step->getString("provider").value_or("").str(),
+               row.step->getString("name").value_or("").str()});
+  }
+  outs() << "\n" << m.artifact->label << ", " << m.threads << " threads\n";
+  table.print(outs());
+}
+
+static void printTable(ArrayRef<std::vector<Measurement>> results) {
+  Table table({"artifact", "threads", "p50 ms", "p90 ms", "min ms", "runs/s",
+               "ratio", "peak memory", "size", "inputs"},
+              {9});
+  for (const std::vector<Measurement> &group : results)
+    for (const Measurement &m : group)
+      table.add(
+          {m.artifact->label, std::to_string(m.threads),
+           formatv("{0:f3}", median(m.p50)), formatv("{0:f3}", median(m.p90)),
+           formatv("{0:f3}", m.min), formatv("{0:f1}", median(m.throughput)),
+           &m == &group.back() && group.size() > 1
+               ? "1"
+               : formatv("{0:f3}", median(m.p50) / median(group.back().p50))
+                     .str(),
+           formatBytes(m.peakBytes), formatBytes(m.fileBytes),
+           describeInputs(m)});
+  table.print(outs());
+}
+
+static int report(ArrayRef<std::vector<Measurement>> results, bool asJson) {
+  if (!asJson) {
+    printTable(results);
+    for (const std::vector<Measurement> &group : results)
+      for (const Measurement &m : group)
+        printProfile(m);
+    return 0;
+  }
+  json::Array measurements, ratios;
+  for (const std::vector<Measurement> &group : results) {
+    for (const Measurement &m : group)
+      measurements.push_back(toJson(m));
+    if (group.size() == 2)
+      ratios.push_back(json::Object{
+          {"threads", group[0].threads},
+          {"p50", median(group[0].p50) / median(group[1].p50)},
+          {"peak_rss", double(group[0].peakBytes) / double(group[1].peakBytes)},
+          {"file", double(group[0].fileBytes) / double(group[1].fileBytes)}});
+  }
+  json::Object object{{"measurements", std::move(measurements)}};
+  if (!ratios.empty())
+    object["ratios"] = std::move(ratios);
+  outs() << formatv("{0:2}\n", json::Value(std::move(object)));
+  return 0;
+}
+
+static Options getOptions() {
+  Options options;
+  CompileOptions compile;
+  compile.quantize = quantize;
+  compile.shapes = shapes;
+  compile.quiet = quiet;
+  compile.model = subject;
+  options.subjects.push_back(compile);
+  if (!versus.empty()) {
+    compile.model = versus;
+    options.subjects.push_back(compile);
+  }
+  options.threads = threads;
+  if (options.threads.empty())
+    options.threads = {0};
+  options.shapes = shapes;
+  options.runs = runs;
+  options.rounds = rounds ? rounds : versus.empty() ? 1 : 5;
+  options.profile = profile;
+  options.json = json;
+  options.quiet = quiet;
+  return options;
+}
+
+static int run() {
+  // Copied: compiling a model resets every option to its default.
+  const Options options = getOptions();
+  Expected<TemporaryFolder> folder = TemporaryFolder::create();
+  if (!folder)
+    return fail(folder.takeError());
+  std::vector<Artifact> artifacts;
+  for (auto [index, compile] : enumerate(options.subjects)) {
+    Expected<Artifact> artifact =
+        openArtifact(compile, *folder, "model" + Twine(index));
+    if (!artifact)
+      return fail(artifact.takeError());
+    artifacts.push_back(std::move(*artifact));
+  }
+  std::vector<std::vector<Measurement>> results;
+  for (unsigned count : options.threads) {
+    auto group = measure(artifacts, count, options, *folder);
+    if (!group)
+      return fail(group.takeError());
+    results.push_back(std::move(*group));
+  }
+  return report(results, options.json);
+}
+
+Subcommand benchCommand() { return {&command, run}; }
+
+} // namespace pare::tools

@@ -1,0 +1,146 @@
+//===- CompileModel.cpp - From a model's path to an artifact --------------===//
+#include "tools/CompileModel.h"
+#include "backends/cpu/CpuTarget.h"
+#include "tools/Calibration.h"
+#include "tools/Cli.h"
+#include "tools/ImageOption.h"
+#include "tools/Report.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
+#include <chrono>
+
+using namespace llvm;
+
+namespace pare::tools {
+
+namespace {
+/// Says how long each phase took.
+class Phases {
+public:
+  explicit Phases(bool quiet) : quiet(quiet) {}
+  void finish(StringRef phase) {
+    double now = seconds();
+    note(quiet, formatv("{0,-9} {1:f1} s", phase, now - last).str());
+    last = now;
+  }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
+                                         start)
+        .count();
+  }
+
+private:
+  std::chrono::steady_clock::time_point start =
+      std::chrono::steady_clock::now();
+  double last = 0;
+  bool quiet;
+};
+} // namespace
+
+static Error runPasses(Model &model, const CompileOptions &options,
+                       const PipelineOptions &pipeline) {
+  mlir::MLIRContext *context = model.module->getContext();
+  std::string diagnostic;
+  mlir::ScopedDiagnosticHandler diagnostics(context, [&](mlir::Diagnostic &d) {
+    if (diagnostic.empty())
+      diagnostic = d.str();
+    return mlir::success();
+  });
+  mlir::PassManager passes(context);
+#ifndef PARE_VERIFY_EACH
+  passes.enableVerifier(false);
+#endif
+  buildPipeline(passes, pipeline);
+  if (mlir::failed(passes.run(*model.module)))
+    return createStringError(
+        options.model + ": " +
+        (diagnostic.empty() ? "a pass failed" : diagnostic));
+  return Error::success();
+}
+
+/// What the artifact says of its origin.
+static std::string describe(const CompileOptions &options, const Model &model,
+                            ArrayRef<TensorDecision> decisions) {
+  bool isInt8 = options.quantize == Quantization::Int8;
+  return formatv("{0}", json::Value(json::Object{
+                            {"pare", PARE_VERSION},
+                            {"source", sys::path::filename(options.model)},
+                            {"format", model.format},
+                            {"quantize", isInt8 ? "int8" : "none"},
+                            {"tensors", toJson(decisions)}}))
+      .str();
+}
+
+Expected<CompileResult> compileModel(const CompileOptions &options) {
+  Phases phases(options.quiet);
+  CompileResult result;
+  Expected<cpu::Isa> isa = cpu::Isa::parse(options.target);
+  if (!isa)
+    return isa.takeError();
+  Expected<ImportOptions> importOptions = parseShapes(options.shapes);
+  if (!importOptions)
+    return importOptions.takeError();
+  if (!options.calibration.empty() && options.quantize == Quantization::None)
+    return createStringError("--calibrate is for --quantize int8");
+
+  mlir::MLIRContext context;
+  loadDialects(context);
+  Expected<Model> model =
+      importModel(options.model, *importOptions, context, options.quiet);
+  if (!model)
+    return model.takeError();
+  phases.finish("import");
+
+  emit::ModelInfo info;
+  info.name = model->name;
+  info.threads = options.threads;
+  mlir::func::FuncOp entry = nn::getEntry(*model->module);
+  for (const std::string &text : options.images) {
+    Expected<emit::ImageInput> image = parseImage(text, entry);
+    if (!image)
+      return image.takeError();
+    info.images.push_back(std::move(*image));
+  }
+
+  cpu::CpuTarget target(*isa);
+  PipelineOptions pipeline;
+  pipeline.weights = model->weights.get();
+  pipeline.quantize = options.quantize;
+  pipeline.int8.target = &target;
+  pipeline.int8.decisions = &result.decisions;
+  if (!options.calibration.empty()) {
+    Expected<std::vector<Sample>> samples =
+        readCalibration(options.calibration, entry, info.images);
+    if (!samples)
+      return samples.takeError();
+    pipeline.int8.calibration = std::move(*samples);
+    note(options.quiet, "calibrating on " +
+                            Twine(pipeline.int8.calibration.size()) +
+                            " samples");
+  }
+  if (Error error = runPasses(*model, options, pipeline))
+    return std::move(error);
+  phases.finish("passes");
+
+  info.metadata = describe(options, *model, result.decisions);
+  if (model->encoder) {
+    emit::ModelInfo::Encoder encoder;
+    encoder.tokenizer = std::move(model->encoder->tokenizer);
+    encoder.pooling = ParePooling(model->encoder->pooling);
+    encoder.normalize = model->encoder->normalize;
+    encoder.maxTokens = model->encoder->maxTokens;
+    info.encoder = std::move(encoder);
+  }
+  Expected<emit::EmitReport> report =
+      emit::emitModel(*model->module, *model->weights, info, *isa, options.kind,
+                      options.output);
+  if (!report)
+    return report.takeError();
+  phases.finish("code");
+  result.report = *report;
+  result.target = isa->name;
+  result.seconds = phases.seconds();
+  return std::move(result);
+}
+
+} // namespace pare::tools

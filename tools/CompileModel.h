@@ -1,0 +1,34 @@
+//===- CompileModel.h - From a model's path to an artifact ------*- C++ -*-===//
+#ifndef PARE_TOOLS_COMPILEMODEL_H
+#define PARE_TOOLS_COMPILEMODEL_H
+
+#include "backends/emit/Emit.h"
+#include "passes/Pipelines.h"
+
+namespace pare::tools {
+
+/// What `pare compile` is told, in the terms of its options.
+struct CompileOptions {
+  std::string model, output;
+  std::string target = "host";
+  Quantization quantize = Quantization::None;
+  emit::OutputKind kind = emit::OutputKind::Executable;
+  std::vector<std::string> shapes, images, calibration;
+  unsigned threads = 0;
+  bool quiet = false; ///< no progress on standard error
+};
+
+struct CompileResult {
+  emit::EmitReport report;
+  std::vector<TensorDecision> decisions;
+  std::string target; ///< with the features that `host` stands for
+  double seconds = 0;
+};
+
+/// Compiles `options.model` to `options.output`. Resets every llvm::cl option
+/// to its default on the way (emit::linkExecutable).
+llvm::Expected<CompileResult> compileModel(const CompileOptions &options);
+
+} // namespace pare::tools
+
+#endif

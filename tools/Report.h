@@ -1,0 +1,35 @@
+//===- Report.h - Results for people and as JSON ----------------*- C++ -*-===//
+#ifndef PARE_TOOLS_REPORT_H
+#define PARE_TOOLS_REPORT_H
+
+#include "passes/quantize/Int8.h"
+#include "llvm/Support/JSON.h"
+
+namespace pare::tools {
+
+/// "22.7 MB", "812 bytes".
+std::string formatBytes(uint64_t bytes);
+
+llvm::json::Value toJson(llvm::ArrayRef<TensorDecision> decisions);
+
+/// The table of what was done to each tensor; equal rows of a repeated layer
+/// stay, since each is a tensor that the user knows by name.
+void printDecisions(llvm::ArrayRef<TensorDecision> decisions);
+
+/// Prints columns with two spaces between: the first is left-aligned, as are
+/// those whose number is in `left`.
+class Table {
+public:
+  explicit Table(std::vector<std::string> heads,
+                 llvm::ArrayRef<unsigned> left = {});
+  void add(std::vector<std::string> row) { rows.push_back(std::move(row)); }
+  void print(llvm::raw_ostream &os) const;
+
+private:
+  std::vector<std::vector<std::string>> rows; ///< the first: heads
+  std::vector<bool> isLeft;
+};
+
+} // namespace pare::tools
+
+#endif

@@ -1,0 +1,306 @@
+//===- Trace.cpp - All named values of one run ----------------------------===//
+#include "tools/Trace.h"
+#include "passes/reference/Interpreter.h"
+#include "tools/Cli.h"
+#include <random>
+
+using namespace llvm;
+
+namespace pare::tools {
+
+namespace {
+class ModelTrace : public Traceable {
+public:
+  explicit ModelTrace(Model model) : model(std::move(model)) {}
+  Expected<Interface> getInterface() override;
+  Expected<Trace> run(const Inputs &inputs) override;
+
+private:
+  Model model;
+};
+
+class ArtifactTrace : public Traceable {
+public:
+  ArtifactTrace(Artifact artifact, mlir::MLIRContext &context,
+                const TemporaryFolder &folder)
+      : artifact(std::move(artifact)), context(context), folder(folder) {}
+  Expected<Interface> getInterface() override;
+  Expected<Trace> run(const Inputs &inputs) override;
+
+private:
+  Expected<Trace> readTrace(StringRef probes, StringRef outputs);
+  Expected<StringMap<std::string>> getOps(const Inputs &inputs);
+
+  Artifact artifact;
+  mlir::MLIRContext &context;
+  const TemporaryFolder &folder;
+};
+} // namespace
+
+Expected<std::unique_ptr<Traceable>>
+Traceable::open(StringRef path, const ImportOptions &options,
+                mlir::MLIRContext &context, const TemporaryFolder &folder,
+                bool quiet) {
+  if (isArtifact(path))
+    return std::make_unique<ArtifactTrace>(Artifact{path.str(), path.str()},
+                                           context, folder);
+  Expected<Model> model = importModel(path, options, context, quiet);
+  if (!model)
+    return model.takeError();
+  return std::make_unique<ModelTrace>(std::move(*model));
+}
+
+//===----------------------------------------------------------------------===//
+// Models
+//===----------------------------------------------------------------------===//
+
+Expected<Interface> ModelTrace::getInterface() {
+  Interface interface;
+  mlir::func::FuncOp entry = nn::getEntry(*model.module);
+  for (mlir::BlockArgument arg : entry.getArguments()) {
+    auto type = mlir::cast<mlir::RankedTensorType>(arg.getType());
+    interface.inputs.push_back({nn::getValueName(arg).str(),
+                                type.getElementType(), nn::getShape(type)});
+  }
+  auto minima = entry->getAttrOfType<mlir::DenseI64ArrayAttr>(nn::kDimMinAttr);
+  auto maxima = entry->getAttrOfType<mlir::DenseI64ArrayAttr>(nn::kDimMaxAttr);
+  if (minima && maxima)
+    for (auto [min, max] : zip_equal(minima.asArrayRef(), maxima.asArrayRef()))
+      interface.bounds.push_back({min, max});
+  return std::move(interface);
+}
+
+/// "conv", "gelu".
+static std::string describe(mlir::Operation *op) {
+  if (!op)
+    return "input";
+  if (auto unary = mlir::dyn_cast<nn::UnaryOp>(op))
+    return stringifyUnaryKind(unary.getKind()).str();
+  if (auto binary = mlir::dyn_cast<nn::BinaryOp>(op))
+    return stringifyBinaryKind(binary.getKind()).str();
+  return op->getName().stripDialect().str();
+}
+
+Expected<Trace> ModelTrace::run(const Inputs &inputs) {
+  mlir::func::FuncOp entry = nn::getEntry(*model.module);
+  std::vector<HostTensor> arguments;
+  for (mlir::BlockArgument arg : entry.getArguments()) {
+    auto it = inputs.find(nn::getValueName(arg).str());
+    if (it == inputs.end())
+      return createStringError(model.name + ": input '" +
+                               nn::getValueName(arg) +
+                               "' is missing on the other side");
+    arguments.push_back(it->second);
+  }
+  Trace trace;
+  auto probe = [&](mlir::Value value, const HostTensor &tensor) {
+    StringRef name = nn::getValueName(value);
+    mlir::Operation *op = value.getDefiningOp();
+    // An importer's helper values share the name of what they lead to: the
+    // last one is it.
+    if (!name.empty() && op && !mlir::isa<nn::ParamOp, nn::ConstantOp>(op))
+      trace[name.str()] = {tensor, describe(op)};
+  };
+  auto outputs =
+      Interpreter(*model.module, *model.weights).run(arguments, probe);
+  if (!outputs)
+    return createStringError(model.name + ": " + toString(outputs.takeError()));
+  for (auto [index, output] : enumerate(*outputs)) {
+    auto name =
+        entry.getResultAttrOfType<mlir::StringAttr>(index, nn::kNameAttr);
+    if (name && !trace.contains(name.str()))
+      trace[name.str()] = {output, "output"};
+  }
+  return std::move(trace);
+}
+
+//===----------------------------------------------------------------------===//
+// Artifacts
+//===----------------------------------------------------------------------===//
+
+static mlir::Type parseType(StringRef name, mlir::MLIRContext &context) {
+  mlir::Builder builder(&context);
+  if (name == "bool")
+    return builder.getI1Type();
+  if (name == "bfloat16")
+    return builder.getBF16Type();
+  bool isUnsigned = name.consume_front("u"),
+       isInteger = name.consume_front("int");
+  unsigned bits = 0;
+  if ((!isInteger && !name.consume_front("float")) ||
+      name.getAsInteger(10, bits))
+    return {};
+  if (isInteger)
+    return isUnsigned ? builder.getIntegerType(bits, false)
+                      : builder.getIntegerType(bits);
+  return bits == 16   ? builder.getF16Type()
+         : bits == 32 ? mlir::Type(builder.getF32Type())
+                      : builder.getF64Type();
+}
+
+Expected<Interface> ArtifactTrace::getInterface() {
+  Expected<json::Value> info =
+      queryArtifact(artifact, {"info", "--json"}, folder);
+  if (!info)
+    return info.takeError();
+  Interface interface;
+  StringMap<unsigned> symbols;
+  const json::Object *object = info->getAsObject();
+  auto list = [](const json::Object *from, StringRef key) {
+    static const json::Array none;
+    const json::Array *array = from ? from->getArray(key) : nullptr;
+    return array ? array : &none;
+  };
+  for (const json::Value &value : *list(object, "dims"))
+    if (const json::Object *dim = value.getAsObject()) {
+      symbols.try_emplace(dim->getString("name").value_or(""), symbols.size());
+      interface.bounds.push_back({dim->getInteger("min").value_or(1),
+                                  dim->getInteger("max").value_or(1)});
+    }
+  for (const json::Value &value : *list(object, "inputs")) {
+    const json::Object *input = value.getAsObject();
+    InputSpec spec;
+    spec.name = input->getString("name").value_or("").str();
+    spec.element = parseType(input->getString("dtype").value_or(""), context);
+    if (!spec.element)
+      return createStringError(artifact.label + ": input '" + spec.name +
+                               "' has an unknown type");
+    for (const json::Value &dim : *list(input, "shape"))
+      if (auto size = dim.getAsInteger())
+        spec.shape.push_back(nn::constant(*size, &context));
+      else
+        spec.shape.push_back(mlir::getAffineSymbolExpr(
+            symbols.lookup(dim.getAsString().value_or("")), &context));
+    interface.inputs.push_back(std::move(spec));
+  }
+  return std::move(interface);
+}
+
+/// The op of each value; a profile of one run has them.
+Expected<StringMap<std::string>> ArtifactTrace::getOps(const Inputs &inputs) {
+  std::vector<std::string> arguments = {"bench", "--json", "--profile",
+                                        "--runs=1", "--warmup=0"};
+  for (const auto &[name, tensor] : inputs) {
+    std::string shape;
+    for (int64_t dim : tensor.shape())
+      shape += (shape.empty() ? "" : "x") + std::to_string(dim);
+    if (!shape.empty())
+      arguments.push_back("--shape=" + name + "=" + shape);
+  }
+  Expected<json::Value> bench = queryArtifact(artifact, arguments, folder);
+  if (!bench)
+    return bench.takeError();
+  StringMap<std::string> ops;
+  if (const json::Array *steps = bench->getAsObject()->getArray("steps"))
+    for (const json::Value &value : *steps)
+      if (const json::Object *step = value.getAsObject())
+        ops[step->getString("name").value_or("")] =
+            step->getString("op").value_or("").str();
+  return std::move(ops);
+}
+
+Expected<Trace> ArtifactTrace::readTrace(StringRef probes, StringRef outputs) {
+  Trace trace;
+  for (StringRef path : {probes, outputs}) {
+    Expected<std::vector<NamedArray>> arrays = readArrays(path, context);
+    if (!arrays)
+      return arrays.takeError();
+    for (NamedArray &array : *arrays)
+      if (path == probes || !trace.contains(array.name))
+        trace[array.name] = {std::move(array.tensor), "output"};
+  }
+  return std::move(trace);
+}
+
+Expected<Trace> ArtifactTrace::run(const Inputs &inputs) {
+  std::string probes = folder.file("probes.npz"),
+              outputs = folder.file("outputs.npz");
+  std::vector<std::string> arguments = {"run",  "--quiet",  "--probe",
+                                        probes, "--output", outputs};
+  for (auto [index, input] : enumerate(inputs)) {
+    std::string path = folder.file("input" + Twine(index) + ".npy");
+    if (Error error = writeArray(path, input.second))
+      return std::move(error);
+    arguments.push_back("--input=" + input.first + "=" + path);
+  }
+  if (Error error = runArtifact(artifact, arguments, folder).takeError())
+    return std::move(error);
+  Expected<Trace> trace = readTrace(probes, outputs);
+  if (!trace)
+    return trace.takeError();
+  Expected<StringMap<std::string>> ops = getOps(inputs);
+  if (!ops)
+    return ops.takeError();
+  for (auto &[name, value] : *trace)
+    if (auto it = ops->find(name); it != ops->end())
+      value.op = it->second;
+  return trace;
+}
+
+//===----------------------------------------------------------------------===//
+// Inputs
+//===----------------------------------------------------------------------===//
+
+static HostTensor makeInput(StringRef name, mlir::RankedTensorType type,
+                            std::mt19937_64 &random) {
+  HostTensor tensor(type);
+  mlir::Type element = type.getElementType();
+  if (mlir::isa<mlir::FloatType>(element)) {
+    std::vector<double> values(type.getNumElements());
+    for (double &value : values) // 24 bits, so that f32 holds it exactly
+      value = double(int64_t(random() >> 40) - (1 << 23)) / (1 << 23);
+    tensor.write<double>(values);
+    return tensor;
+  }
+  std::vector<int64_t> values(type.getNumElements());
+  for (int64_t &value : values)
+    value = name == "attention_mask" || element.isInteger(1) ? 1
+            : name == "token_type_ids"                       ? 0
+            : element.isInteger(8) ? int64_t(random() % 128)
+                                   : 1 + int64_t(random() % 100);
+  tensor.write<int64_t>(values);
+  return tensor;
+}
+
+Expected<Inputs> makeInputs(const Interface &interface, Inputs given,
+                            uint64_t seed) {
+  SmallVector<int64_t> symbols(interface.bounds.size(), 0);
+  for (const InputSpec &input : interface.inputs) {
+    auto it = given.find(input.name);
+    if (it == given.end())
+      continue;
+    if (it->second.shape().size() != input.shape.size())
+      return createStringError("input '" + input.name + "' has " +
+                               Twine(it->second.shape().size()) +
+                               " axes, expected " + Twine(input.shape.size()));
+    for (auto [dim, size] : zip_equal(input.shape, it->second.shape()))
+      if (auto symbol = mlir::dyn_cast<mlir::AffineSymbolExpr>(dim))
+        symbols[symbol.getPosition()] = size;
+  }
+  for (const InputSpec &input : interface.inputs)
+    for (auto [axis, dim] : enumerate(input.shape))
+      if (auto symbol = mlir::dyn_cast<mlir::AffineSymbolExpr>(dim)) {
+        int64_t &size = symbols[symbol.getPosition()];
+        auto [min, max] = interface.bounds[symbol.getPosition()];
+        if (!size)
+          size = std::clamp<int64_t>(axis ? 32 : 1, min, max);
+      }
+  std::mt19937_64 random(seed);
+  Inputs inputs;
+  for (const InputSpec &input : interface.inputs) {
+    if (auto it = given.find(input.name); it != given.end()) {
+      inputs[input.name] = std::move(it->second);
+      given.erase(it);
+      continue;
+    }
+    auto type = mlir::RankedTensorType::get(nn::evaluate(input.shape, symbols),
+                                            input.element);
+    inputs[input.name] = makeInput(input.name, type, random);
+  }
+  if (!given.empty())
+    return createStringError("no input is called '" + given.begin()->first +
+                             "'");
+  return std::move(inputs);
+}
+
+} // namespace pare::tools
