@@ -116,9 +116,10 @@ def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
   let summary = "Weights and activations of matrix products in 8 bits";
   let description = [{
     Weights get symmetric codes in [-127, 127], one scale per output channel.
-    Activations of matrix products are quantized while running, one scale per
-    row; those of convolutions with one scale from calibration. Embedding tables
-    get one scale per row. What stays float, and why, is in the list of
+    Activations of matrix products, and of 1x1 convolutions, which become such
+    products, are quantized while running, one scale per row; those of other
+    convolutions with one scale from calibration. Embedding tables get one scale
+    per row. What stays float, and why, is in the list of
     decisions that the pass hands back.
 
         %y = nn.matmul %x, %w : (tensor<4x64xf32>, tensor<64x32xf32>) -> tensor<4x32xf32>
@@ -136,9 +137,9 @@ def Fuse : NN_Pass<"nn-fuse"> {
     Anchors (matrix products, convolutions, layer and RMS normalization, gathers
     of quantized tables) take the dequantizations of their operands and the
     elementwise ops that follow; remaining elementwise ops form groups of their
-    own. A normalization also takes the addition before it and the dynamic
-    quantization after it, and then has several results. Ops that stand alone
-    stay as they are.
+    own. A normalization takes the residual addition before it and the dynamic
+    quantization after it, and then has several results. Single numbers are
+    constants inside the group. Ops that stand alone stay as they are.
 
         %0 = nn.matmul %x, %w : …
         %1 = nn.binary add %0, %b : …

@@ -137,17 +137,16 @@ private:
     add(std::move(group));
   }
 
+  /// [residual addition] + normalization + [dynamic quantization]. The sum is a
+  /// result too where something else uses it.
   void addNormalization(Operation *anchor) {
     Group group = makeGroup(anchor);
-    Operation *last = anchor;
-    // A residual addition before it; where that has other users it is a result
-    // too.
-    if (auto sum = anchor->getOperand(0).getDefiningOp<nn::BinaryOp>();
-        sum && sum.getKind() == nn::BinaryKind::add &&
-        canJoin(sum, shapeOf(anchor)) &&
-        sum.getLhs().getType() == sum.getRhs().getType())
+    auto sum = anchor->getOperand(0).getDefiningOp<nn::BinaryOp>();
+    if (sum && sum.getKind() == nn::BinaryKind::add &&
+        sum.getLhs().getType() == sum.getRhs().getType() &&
+        canJoin(sum, shapeOf(anchor)))
       group.insert(sum);
-    for (Operation *user : last->getUsers())
+    for (Operation *user : anchor->getUsers())
       if (isa<nn::DynamicQuantizeOp>(user)) {
         group.insert(user);
         break;

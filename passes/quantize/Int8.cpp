@@ -47,6 +47,8 @@ public:
                                 : IntegerType::get(module.getContext(), 8)) {}
 
   llvm::Error run() {
+    if (!nn::getEntry(module))
+      return llvm::Error::success();
     if (llvm::Error error = calibrateConvolutions())
       return error;
     SmallVector<nn::ParamOp> params;
@@ -91,24 +93,11 @@ private:
       rows.pop_back();
       return whyFloatProduct(rows, k, n, bytes);
     }
-    if (auto conv = dyn_cast<nn::ConvOp>(op)) {
-      if (use.getOperandNumber() != 1)
-        return "is not the filter of a convolution";
-      if (conv.getGroups() != 1)
-        return int64_t(conv.getGroups()) == type.getDimSize(0)
-                   ? "depthwise convolution"
-                   : "grouped convolution";
-      if (!thresholds.contains(conv.getX()))
-        return "no calibration set for the input's scale";
-      if (thresholds.lookup(conv.getX()) == 0)
-        return "the input was zero in every calibration sample";
-      nn::Shape rows = shapeOf(conv);
-      rows.pop_back();
-      if (type.getShape().back() % 4 != 0)
-        return "input channels are not a multiple of 4";
-      return whyFloatProduct(rows, type.getNumElements() / type.getDimSize(0),
-                             type.getDimSize(0), bytes);
-    }
+    if (auto conv = dyn_cast<nn::ConvOp>(op))
+      return use.getOperandNumber() == 1
+                 ? whyFloatConv(conv, type, bytes)
+                 : std::optional<std::string>(
+                       "is not the filter of a convolution");
     if (auto gather = dyn_cast<nn::GatherOp>(op)) {
       if (use.getOperandNumber() != 0 || int64_t(gather.getAxis()) != 0 ||
           type.getRank() != 2)
@@ -118,6 +107,77 @@ private:
       return std::nullopt;
     }
     return ("used by " + op->getName().getStringRef()).str();
+  }
+
+  std::optional<std::string>
+  whyFloatConv(nn::ConvOp conv, RankedTensorType filter, int64_t bytes) {
+    int64_t outputs = filter.getDimSize(0);
+    if (conv.getGroups() != 1)
+      return int64_t(conv.getGroups()) == outputs ? "depthwise convolution"
+                                                  : "grouped convolution";
+    if (filter.getShape().back() % 4 != 0)
+      return "input channels are not a multiple of 4";
+    nn::Shape rows = shapeOf(conv);
+    rows.pop_back();
+    if (auto reason = whyFloatProduct(rows, filter.getNumElements() / outputs,
+                                      outputs, bytes))
+      return reason;
+    if (isPointwise(conv))
+      return std::nullopt;
+    if (!hasKernel(conv))
+      return ("no int8 convolution for " + options.target->name()).str();
+    if (!thresholds.contains(conv.getX()))
+      return "no calibration set for the input's scale";
+    if (thresholds.lookup(conv.getX()) == 0)
+      return "the input was zero in every calibration sample";
+    return std::nullopt;
+  }
+
+  /// One tap, every pixel: a matrix product of pixels and channels.
+  static bool isPointwise(nn::ConvOp conv) {
+    auto all = [](ArrayRef<int64_t> values, int64_t number) {
+      return llvm::all_of(values, [&](int64_t v) { return v == number; });
+    };
+    nn::Shape filter = shapeOf(conv.getFilter());
+    return conv.getGroups() == 1 && all(conv.getStrides(), 1) &&
+           all(conv.getPads(), 0) &&
+           llvm::all_of(ArrayRef(filter).drop_front().drop_back(),
+                        [](nn::Dim dim) { return nn::isConstant(dim, 1); });
+  }
+
+  /// Asks the target with the group that the convolution would become.
+  bool hasKernel(nn::ConvOp conv) {
+    if (!options.target)
+      return true;
+    OpBuilder builder(conv);
+    Location loc = conv.getLoc();
+    auto filter = cast<RankedTensorType>(conv.getFilter().getType());
+    Value scale = makeScalar(builder, loc, 1, builder.getF32Type());
+    Value codes =
+        nn::QuantizeOp::create(builder, loc, conv.getX(), scale, codeType);
+    Value filterCodes = nn::ConstantOp::create(
+        builder, loc,
+        DenseElementsAttr::get(filter.clone(builder.getI8Type()),
+                               builder.getI8IntegerAttr(1)));
+    auto group =
+        nn::FusedOp::create(builder, loc, TypeRange(conv.getType()), "conv",
+                            ValueRange({codes, filterCodes, scale}));
+    Block *body = builder.createBlock(
+        &group.getBody(), {},
+        {codes.getType(), filterCodes.getType(), scale.getType()},
+        {loc, loc, loc});
+    Value x = nn::DequantizeOp::create(builder, loc, body->getArgument(0),
+                                       body->getArgument(2), Value()),
+          w = nn::DequantizeOp::create(builder, loc, body->getArgument(1),
+                                       body->getArgument(2), Value());
+    Operation *copy = builder.clone(*conv.getOperation());
+    copy->setOperands({x, w});
+    nn::YieldOp::create(builder, loc, copy->getResults());
+    bool supported = !options.target->whyUnsupported(group);
+    group.erase();
+    for (Value value : {codes, filterCodes, scale})
+      value.getDefiningOp()->erase();
+    return supported;
   }
 
   bool isFinite(Value weight) {
@@ -187,6 +247,7 @@ private:
     llvm::raw_string_ostream(decision.format) << type.getElementType();
     uint64_t after = 0;
     bool keepsFloat = false;
+    int64_t axis = uses.empty() ? 0 : getOutputAxis(*uses.front());
     for (OpOperand *use : uses) {
       if (std::optional<std::string> reason = whyFloat(*use)) {
         keepsFloat = true;
@@ -194,7 +255,7 @@ private:
           decision.reason = *reason;
         continue;
       }
-      bool isNew = !quantized.count({name.str(), getOutputAxis(*use)});
+      bool isNew = !quantized.count(getKey(name, *use));
       const QuantizedWeight &codes = quantizeWeight(weight, *use);
       if (isNew)
         after += codes.bytes;
@@ -210,19 +271,19 @@ private:
         decision.reason += ", and in float for other uses";
     }
     if (options.decisions)
-      record(weight, decision, uses);
+      record(weight, decision, axis);
   }
 
   /// One row per weight of the source: a concatenated one is several.
   void record(nn::WeightOp weight, const TensorDecision &decision,
-              ArrayRef<OpOperand *> uses) {
+              int64_t axis) {
     auto sources = weight->getAttrOfType<ArrayAttr>(kSourcesAttr);
     if (!sources) {
       options.decisions->push_back(decision);
       return;
     }
     auto sizes = weight->getAttrOfType<DenseI64ArrayAttr>(kSourceSizesAttr);
-    int64_t axis = getOutputAxis(*uses.front()), total = decision.shape[axis];
+    int64_t total = decision.shape[axis];
     for (auto [source, size] : llvm::zip(sources, sizes.asArrayRef())) {
       TensorDecision part = decision;
       part.tensor = cast<StringAttr>(source).str();
@@ -236,8 +297,9 @@ private:
   static std::string getReason(Operation *op) {
     if (isa<nn::GatherOp>(op))
       return "embedding table";
-    return isa<nn::ConvOp>(op) ? "input scale from calibration"
-                               : "input quantized per row while running";
+    auto conv = dyn_cast<nn::ConvOp>(op);
+    return conv && !isPointwise(conv) ? "input scale from calibration"
+                                      : "input quantized per row while running";
   }
 
   //===--------------------------------------------------------------------===//
@@ -249,13 +311,26 @@ private:
     return matmul && !matmul.getTransposeRhs() ? 1 : 0;
   }
 
+  /// What codes depend on: the weight, its output axis, and whether a filter is
+  /// seen as a matrix.
+  using Key = std::tuple<std::string, int64_t, bool>;
+  static Key getKey(StringRef name, OpOperand &use) {
+    auto conv = dyn_cast<nn::ConvOp>(use.getOwner());
+    return {name.str(), getOutputAxis(use), conv && isPointwise(conv)};
+  }
+
   const QuantizedWeight &quantizeWeight(nn::WeightOp weight, OpOperand &use) {
     int64_t axis = getOutputAxis(use);
-    auto [it, isNew] = quantized.try_emplace({weight.getSymName().str(), axis});
+    auto conv = dyn_cast<nn::ConvOp>(use.getOwner());
+    bool isMatrix = conv && isPointwise(conv);
+    auto [it, isNew] = quantized.try_emplace(getKey(weight.getSymName(), use));
     if (!isNew)
       return it->second;
-    WeightCodes encoded =
-        encodeInt8(HostTensor::view(weights.get(weight.getSymName())), axis);
+    HostTensor tensor = HostTensor::view(weights.get(weight.getSymName()));
+    if (isMatrix)
+      tensor = tensor.withType(RankedTensorType::get(
+          {tensor.shape().front(), tensor.shape().back()}, tensor.element()));
+    WeightCodes encoded = encodeInt8(tensor, axis);
     OpBuilder builder(nn::getEntry(module).getBody());
     StringRef name = getSourceName(weight);
     Value like = use.get();
@@ -275,18 +350,47 @@ private:
   void rewriteUse(OpOperand &use, const QuantizedWeight &weight) {
     Operation *op = use.getOwner();
     OpBuilder builder(op);
-    use.set(nn::DequantizeOp::create(builder, weight.codes.getLoc(),
-                                     weight.codes, weight.scales, Value()));
-    if (isa<nn::GatherOp>(op))
+    Value w = nn::DequantizeOp::create(builder, weight.codes.getLoc(),
+                                       weight.codes, weight.scales, Value());
+    if (isa<nn::GatherOp>(op)) {
+      use.set(w);
       return;
-    QuantizedActivation x = quantizeActivation(builder, op);
-    op->setOperand(0, nn::DequantizeOp::create(builder, x.codes.getLoc(),
-                                               x.codes, x.scales, x.zero));
+    }
+    auto conv = dyn_cast<nn::ConvOp>(op);
+    bool isProduct = !conv || isPointwise(conv);
+    QuantizedActivation codes =
+        quantizeActivation(builder, op->getOperand(0), !isProduct);
+    Value x = nn::DequantizeOp::create(builder, codes.codes.getLoc(),
+                                       codes.codes, codes.scales, codes.zero);
+    if (conv && isProduct) {
+      Value result = nn::MatMulOp::create(builder, op->getLoc(), x, w,
+                                          /*transpose_rhs=*/true);
+      rename(conv, result);
+      conv.replaceAllUsesWith(result);
+      conv.erase();
+      return;
+    }
+    op->setOperands({x, w});
   }
 
-  QuantizedActivation quantizeActivation(OpBuilder &builder, Operation *op) {
-    Value x = op->getOperand(0);
-    bool isStatic = isa<nn::ConvOp>(op);
+  /// What is known of `from` is now known of `to`.
+  void rename(Value from, Value to) {
+    if (auto it = thresholds.find(from); it != thresholds.end()) {
+      double threshold = it->second;
+      thresholds.erase(it);
+      thresholds[to] = threshold;
+    }
+    for (unsigned isStatic : {0, 1})
+      if (auto it = activations.find({from, isStatic});
+          it != activations.end()) {
+        QuantizedActivation codes = it->second;
+        activations.erase(it);
+        activations[{to, isStatic}] = codes;
+      }
+  }
+
+  QuantizedActivation quantizeActivation(OpBuilder &builder, Value x,
+                                         bool isStatic) {
     auto [it, isNew] = activations.try_emplace({x, unsigned(isStatic)});
     // Consumers are visited weight by weight: codes go where x is made.
     if (!isNew)
@@ -316,7 +420,7 @@ private:
   llvm::Error calibrateConvolutions() {
     llvm::SetVector<Value> values;
     module->walk([&](nn::ConvOp conv) {
-      if (conv.getGroups() == 1 &&
+      if (conv.getGroups() == 1 && !isPointwise(conv) &&
           conv.getFilter().getDefiningOp<nn::ParamOp>())
         values.insert(conv.getX());
     });
@@ -336,7 +440,7 @@ private:
   const Int8Options &options;
   Type codeType;
   DenseMap<Value, double> thresholds;
-  std::map<std::pair<std::string, int64_t>, QuantizedWeight> quantized;
+  std::map<Key, QuantizedWeight> quantized;
   /// By value and whether the scale is static.
   DenseMap<std::pair<Value, unsigned>, QuantizedActivation> activations;
 };

@@ -1,6 +1,6 @@
-#include "mlir/IR/Verifier.h"
 #include "mlir/Transforms/Passes.h"
 #include "RandomGraph.h"
+#include "mlir/IR/Verifier.h"
 #include "passes/Pipelines.h"
 
 using namespace mlir;
@@ -269,6 +269,65 @@ TEST_F(PassesTest, ConvolutionsNeedACalibrationSet) {
     EXPECT_LT(error, 0.02);
     EXPECT_EQ(error == 0, !calibrated);
   }
+}
+
+constexpr llvm::StringLiteral kPointwise = R"(
+  nn.weight @a : tensor<32x1x1x128xf32>
+  nn.weight @b : tensor<128x1x1x32xf32>
+  nn.weight @k : tensor<16x3x3x128xf32>
+  func.func @main(%x: tensor<1x4x4x128xf32>) -> (tensor<1x4x4x128xf32>, tensor<1x4x4x16xf32>) {
+    %b = nn.param @b : tensor<128x1x1x32xf32>
+    %k = nn.param @k : tensor<16x3x3x128xf32>
+    %a = nn.param @a : tensor<32x1x1x128xf32>
+    %0 = nn.conv %x, %a {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : (tensor<1x4x4x128xf32>, tensor<32x1x1x128xf32>) -> tensor<1x4x4x32xf32>
+    %1 = nn.conv %0, %b {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : (tensor<1x4x4x32xf32>, tensor<128x1x1x32xf32>) -> tensor<1x4x4x128xf32>
+    %2 = nn.conv %1, %k {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>} : (tensor<1x4x4x128xf32>, tensor<16x3x3x128xf32>) -> tensor<1x4x4x16xf32>
+    return %1, %2 : tensor<1x4x4x128xf32>, tensor<1x4x4x16xf32>
+  })";
+
+TEST_F(PassesTest, PointwiseConvolutionsAreProducts) {
+  Graph graph(context, kPointwise);
+  std::vector<HostTensor> before = graph.run({{1, 4, 4, 128}});
+  std::vector<TensorDecision> decisions;
+  Int8Options options{nullptr, {}, &decisions};
+  options.calibration.push_back({randomTensor(
+      RankedTensorType::get({1, 4, 4, 128}, Float32Type::get(&context)), 100)});
+  transform(graph, [&](OpPassManager &passes) {
+    passes.addPass(createQuantizeInt8Pass(&graph.weights, options));
+  });
+  EXPECT_LT(relativeError(graph.run({{1, 4, 4, 128}}), before), 0.03);
+  EXPECT_EQ(graph.count<nn::MatMulOp>(), 2u);
+  EXPECT_EQ(graph.count<nn::DynamicQuantizeOp>(), 2u);
+  EXPECT_EQ(graph.count<nn::QuantizeOp>(), 1u);
+  for (const TensorDecision &decision : decisions)
+    EXPECT_EQ(decision.format, "int8 per channel") << decision.reason;
+}
+
+TEST_F(PassesTest, ConvolutionsStayFloatWhereTheTargetHasNoKernel) {
+  struct ProductsOnly : TestTarget {
+    using TestTarget::TestTarget;
+    std::optional<std::string> whyUnsupported(Operation *op) const override {
+      EXPECT_TRUE(succeeded(verify(op)));
+      return "none";
+    }
+    std::optional<KernelEstimate>
+    estimateMatMul(int64_t, int64_t, int64_t, StringRef format) const override {
+      return KernelEstimate{"generated", format == "int8" ? 0.5 : 1.0, false};
+    }
+  };
+  ProductsOnly target(8, false);
+  Graph graph(context, kImage);
+  std::vector<TensorDecision> decisions;
+  Int8Options options{&target, {}, &decisions};
+  options.calibration.push_back({randomTensor(
+      RankedTensorType::get({1, 8, 8, 32}, Float32Type::get(&context)), 3)});
+  transform(graph, [&](OpPassManager &passes) {
+    passes.addPass(createQuantizeInt8Pass(&graph.weights, options));
+  });
+  ASSERT_EQ(decisions.size(), 1u);
+  EXPECT_EQ(decisions[0].reason, "no int8 convolution for test");
+  EXPECT_EQ(graph.count<nn::QuantizeOp>(), 0u);
+  EXPECT_EQ(graph.count<nn::FusedOp>(), 0u);
 }
 
 TEST_F(PassesTest, FusedNormalizationHandsOutTheSumToo) {
