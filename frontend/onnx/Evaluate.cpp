@@ -131,7 +131,9 @@ Result evaluateGather(const Node &node) {
   const Contents *data = node.getContents(0), *indices = node.getContents(1);
   std::optional<int64_t> axis =
       normalizeAxis(node.getInt("axis", 0), data->rank());
-  std::optional<SmallVector<int64_t>> wanted = indices->getIntegers();
+  std::optional<SmallVector<int64_t>> wanted;
+  if (indices)
+    wanted = indices->getIntegers();
   if (!axis || !wanted)
     return std::nullopt;
   int64_t size = data->shape[*axis];

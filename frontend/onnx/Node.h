@@ -31,6 +31,7 @@ public:
   Node(GraphImporter &importer, const onnx::NodeProto &proto)
       : importer_(importer), proto_(proto) {}
 
+  const onnx::NodeProto &getProto() const { return proto_; }
   llvm::StringRef getOp() const { return proto_.op_type(); }
   int getOpset() const;
   GraphBuilder &getGraph() const;

@@ -9,7 +9,8 @@ static const llvm::StringMap<const OpEntry *> &getTable() {
     llvm::StringMap<const OpEntry *> entries;
     for (llvm::ArrayRef<OpEntry> ops :
          {getConvOps(), getElementwiseOps(), getMatMulOps(), getMovementOps(),
-          getNormOps(), getReduceOps(), getResizeOps(), getShapeOps()})
+          getNormOps(), getQuantOps(), getReduceOps(), getResizeOps(),
+          getShapeOps()})
       for (const OpEntry &op : ops) {
         bool isNew = entries.try_emplace(op.name, &op).second;
         assert(isNew && "an op is registered twice");

@@ -25,6 +25,7 @@ llvm::ArrayRef<OpEntry> getElementwiseOps();
 llvm::ArrayRef<OpEntry> getMatMulOps();
 llvm::ArrayRef<OpEntry> getMovementOps();
 llvm::ArrayRef<OpEntry> getNormOps();
+llvm::ArrayRef<OpEntry> getQuantOps();
 llvm::ArrayRef<OpEntry> getReduceOps();
 llvm::ArrayRef<OpEntry> getResizeOps();
 llvm::ArrayRef<OpEntry> getShapeOps();

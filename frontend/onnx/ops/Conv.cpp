@@ -4,6 +4,7 @@
 // which passes/simplify moves to the edges of the graph.
 //
 //===----------------------------------------------------------------------===//
+#include "frontend/onnx/ops/Conv.h"
 #include "frontend/onnx/OpTable.h"
 
 using namespace mlir;
@@ -101,23 +102,15 @@ SmallVector<int64_t> readKernel(const Node &node, Value x, Value filter) {
 
 /// Adds a bias of one value per channel, channels last, and restores the
 /// layout.
-void finishConv(const Node &node, Value result) {
-  if (node.hasInput(2))
-    result = node.binary(BinaryKind::add, result, node.getInput(2));
-  node.setResult(toChannelsFirst(node, result));
+Value finishConv(const Node &node, Value result, Value bias) {
+  if (bias)
+    result = node.binary(BinaryKind::add, result, bias);
+  return toChannelsFirst(node, result);
 }
 
 void importConv(const Node &node) {
-  Value x = node.getInput(0), filter = node.getInput(1);
-  SmallVector<int64_t> kernel = readKernel(node, x, filter);
-  Window window;
-  if (kernel.empty() || !readWindow(node, x, kernel, window))
-    return;
-  // [O, C, kernel…] to [O, kernel…, C].
-  Value taps = toChannelsLast(node, filter);
-  finishConv(node, node.create<nn::ConvOp>(
-                       toChannelsLast(node, x), taps, window.strides,
-                       window.pads, window.dilations, node.getInt("group", 1)));
+  node.setResult(buildConv(node, node.getInput(0), node.getInput(1),
+                           node.getOptionalInput(2)));
 }
 
 /// [C, O / groups, kernel…] to [O, kernel…, C / groups].
@@ -142,26 +135,30 @@ Value transposeFilter(const Node &node, Value filter, int64_t groups) {
   return node.reshape(moved, result);
 }
 
-/// Pads that give the attribute `output_shape`; where that is larger than the
-/// input gives, output pads.
-bool padToShape(const Node &node, Value x, MutableArrayRef<int64_t> outputPads,
-                Window &window) {
-  SmallVector<int64_t> wanted = node.getInts("output_shape");
+/// Pads that give spatial sizes of `wanted`, or of input times stride where it
+/// is empty (auto_pad SAME); output pads where the sizes are larger than the
+/// input gives.
+bool padToShape(const Node &node, Value x, SmallVector<int64_t> wanted,
+                MutableArrayRef<int64_t> outputPads, Window &window) {
   size_t spatial = window.kernel.size();
   if (wanted.size() > spatial) // with batch and channels
     wanted.erase(wanted.begin(), wanted.end() - spatial);
   nn::Shape shape = shapeOf(x);
   bool upper = node.getString("auto_pad", "NOTSET") == "SAME_UPPER";
   for (size_t i = 0; i < spatial; ++i) {
-    std::optional<int64_t> size = nn::getConstant(shape[2 + i]);
-    if (!size || wanted.size() != spatial || wanted[i] < 1 ||
-        wanted[i] > kMaxWindow) {
-      node.fail("output_shape needs fixed spatial sizes");
-      return false;
-    }
-    int64_t total = window.strides[i] * (*size - 1) + outputPads[i] +
+    // The full size is stride * input plus this.
+    int64_t total = outputPads[i] +
                     window.dilations[i] * (window.kernel[i] - 1) + 1 -
-                    wanted[i];
+                    window.strides[i];
+    if (!wanted.empty()) {
+      std::optional<int64_t> size = nn::getConstant(shape[2 + i]);
+      if (!size || wanted.size() != spatial || wanted[i] < 1 ||
+          wanted[i] > kMaxWindow) {
+        node.fail("output_shape needs fixed spatial sizes");
+        return false;
+      }
+      total += window.strides[i] * *size - wanted[i];
+    }
     if (total < 0) {
       outputPads[i] -= total;
       total = 0;
@@ -184,22 +181,16 @@ void importConvTranspose(const Node &node) {
     node.fail("output_padding does not fit the spatial axes");
     return;
   }
-  if (node.hasAttribute("output_shape") &&
-      !padToShape(node, x, outputPads, window))
+  StringRef autoPad = getStringAttribute(node.getProto(), "auto_pad", "");
+  if ((node.hasAttribute("output_shape") || autoPad.starts_with("SAME")) &&
+      !padToShape(node, x, node.getInts("output_shape"), outputPads, window))
     return;
   int64_t groups = node.getInt("group", 1);
   Value taps = transposeFilter(node, filter, groups);
-  finishConv(node, node.create<nn::ConvTransposeOp>(
-                       toChannelsLast(node, x), taps, window.strides,
-                       window.pads, outputPads, window.dilations, groups));
-}
-
-std::string checkConvTranspose(const onnx::NodeProto &node, int) {
-  StringRef autoPad = getStringAttribute(node, "auto_pad", "NOTSET");
-  for (const onnx::AttributeProto &attribute : node.attribute())
-    if (attribute.name() == "output_shape")
-      return "";
-  return autoPad.starts_with("SAME") ? "auto_pad " + autoPad.str() : "";
+  Value result = node.create<nn::ConvTransposeOp>(
+      toChannelsLast(node, x), taps, window.strides, window.pads, outputPads,
+      window.dilations, groups);
+  node.setResult(finishConv(node, result, node.getOptionalInput(2)));
 }
 
 template <nn::PoolKind kind> void importPool(const Node &node) {
@@ -240,13 +231,26 @@ template <nn::ReduceKind kind> void importGlobalPool(const Node &node) {
 const OpEntry ops[] = {
     {"AveragePool", importPool<nn::PoolKind::average>},
     {"Conv", importConv},
-    {"ConvTranspose", importConvTranspose, checkConvTranspose},
+    {"ConvTranspose", importConvTranspose},
     {"GlobalAveragePool", importGlobalPool<nn::ReduceKind::mean>},
     {"GlobalMaxPool", importGlobalPool<nn::ReduceKind::max>},
     {"MaxPool", importPool<nn::PoolKind::max>, checkMaxPool},
 };
 
 } // namespace
+
+Value buildConv(const Node &node, Value x, Value filter, Value bias) {
+  SmallVector<int64_t> kernel = readKernel(node, x, filter);
+  Window window;
+  if (kernel.empty() || !readWindow(node, x, kernel, window))
+    return {};
+  // [O, C, kernel…] to [O, kernel…, C].
+  Value taps = toChannelsLast(node, filter);
+  Value result = node.create<nn::ConvOp>(
+      toChannelsLast(node, x), taps, window.strides, window.pads,
+      window.dilations, node.getInt("group", 1));
+  return finishConv(node, result, bias);
+}
 
 ArrayRef<OpEntry> getConvOps() { return ops; }
 

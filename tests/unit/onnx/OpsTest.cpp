@@ -104,6 +104,21 @@ TEST_F(OnnxTest, GroupedTransposedConv) {
             llvm::ArrayRef<int64_t>({6, 2, 2, 2}));
 }
 
+TEST_F(OnnxTest, TransposedConvToAShape) {
+  // (4 - 1) * 2 + 3 = 9 elements, cut to 8 or grown to 10.
+  for (int64_t wanted : {8, 10}) {
+    TestModel model;
+    model.input("x", {"1", "1", "4"}).output("y");
+    model.floats("w", {1, 1, 3});
+    onnx::NodeProto &node = model.node("ConvTranspose", {"x", "w"}, {"y"});
+    setInts(node, "strides", {2});
+    setInts(node, "output_shape", {wanted});
+    Model imported = import(model);
+    EXPECT_EQ(resultType(imported),
+              "tensor<1x1x" + std::to_string(wanted) + "xf32>");
+  }
+}
+
 TEST_F(OnnxTest, HostileWindows) {
   for (auto [name, values] :
        {std::pair<std::string, std::vector<int64_t>>{"strides", {0, 1}},
@@ -276,6 +291,37 @@ TEST_F(OnnxTest, ResizeByScalesKeepsThem) {
   EXPECT_EQ(resultType(imported), "tensor<1x4x15x20xf32>");
   nn::ResizeOp resize = find<nn::ResizeOp>(imported).front();
   EXPECT_EQ(resize.getScales(), llvm::ArrayRef<float>({1.5f, 2.0f}));
+}
+
+TEST_F(OnnxTest, QuantizedWeightsPerChannel) {
+  TestModel model;
+  model.input("x", {"2", "4"}).output("y");
+  onnx::TensorProto &codes = model.floats("codes", {3, 4});
+  codes.set_data_type(onnx::TensorProto::INT8);
+  codes.set_raw_data(std::string(12, '\x05'));
+  model.floats("scale", {3}, 0.5f);
+  setInt(model.node("DequantizeLinear", {"codes", "scale"}, {"w"}), "axis", 0);
+  setInt(model.node("Gemm", {"x", "w"}, {"y"}), "transB", 1);
+  Model imported = import(model);
+  EXPECT_EQ(resultType(imported), "tensor<2x3xf32>");
+  // The scale runs along the rows.
+  std::vector<nn::BinaryOp> ops = find<nn::BinaryOp>(imported);
+  ASSERT_EQ(ops.size(), 1u);
+  EXPECT_EQ(cast<RankedTensorType>(ops[0].getRhs().getType()).getShape(),
+            llvm::ArrayRef<int64_t>({3, 1}));
+}
+
+TEST_F(OnnxTest, MissingInputsOfKnownValues) {
+  // Found by fuzzing: an op on constants that lacks an operand.
+  for (const char *op : {"Gather", "Slice", "Reshape", "Expand", "Range",
+                         "Where", "Concat", "Add", "Cast", "Squeeze",
+                         "Unsqueeze", "ConstantOfShape", "Tile", "Split"}) {
+    TestModel model;
+    model.integers("c", {1});
+    model.output("y", {}, onnx::TensorProto::INT64);
+    model.node(op, {"c"}, {"y"});
+    EXPECT_FALSE(llvm::StringRef(errorOf(model)).contains('\n')) << op;
+  }
 }
 
 TEST_F(OnnxTest, NoInputRunsAwayWithTheImporter) {
