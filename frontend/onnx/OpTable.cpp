@@ -10,7 +10,7 @@ static const llvm::StringMap<const OpEntry *> &getTable() {
     for (llvm::ArrayRef<OpEntry> ops :
          {getConvOps(), getElementwiseOps(), getMatMulOps(), getMovementOps(),
           getNormOps(), getQuantOps(), getReduceOps(), getResizeOps(),
-          getShapeOps()})
+          getShapeOps(), getSliceOps()})
       for (const OpEntry &op : ops) {
         bool isNew = entries.try_emplace(op.name, &op).second;
         assert(isNew && "an op is registered twice");

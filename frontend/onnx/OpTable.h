@@ -29,6 +29,7 @@ llvm::ArrayRef<OpEntry> getQuantOps();
 llvm::ArrayRef<OpEntry> getReduceOps();
 llvm::ArrayRef<OpEntry> getResizeOps();
 llvm::ArrayRef<OpEntry> getShapeOps();
+llvm::ArrayRef<OpEntry> getSliceOps();
 
 /// The entry of an op of the default domain, or null.
 const OpEntry *findOp(llvm::StringRef name, int opset);
