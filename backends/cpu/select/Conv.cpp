@@ -237,9 +237,7 @@ static void buildGeneral(Operation *op, nn::ConvOp conv, KernelCall &call,
   MLIRContext *context = op->getContext();
   Image in(conv.getX()), out(conv.getResult());
   ConvSpec spec = makeConvSpec<ConvSpec>(conv, in, out, call, selector);
-  // Its size is known once it is packed; the filter is small.
-  TensorData data = *selector.constantData(conv.getFilter());
-  uint64_t floats = packConvF32(spec, data.toF32()).size();
+  uint64_t floats = packedConvSize(spec);
   std::string layout = "conv" + std::to_string(spec.groups) + ":" + text(conv);
   call.inputs.push_back(
       packFilter(conv.getFilter(), selector, layout, floats,
@@ -258,6 +256,97 @@ static void buildGeneral(Operation *op, nn::ConvOp conv, KernelCall &call,
                           std::to_string(spec.kernelW) + tail.signature();
   call.kernel = selector.kernel(call.op, signature,
                                 [&](KernelBuilder &b) { emitConv(b, spec); });
+}
+
+//===----------------------------------------------------------------------===//
+// int8
+//===----------------------------------------------------------------------===//
+
+static std::optional<std::string> whyNotInt8(Operation *op, const Isa &) {
+  auto conv = findAnchor<nn::ConvOp>(op);
+  if (!conv)
+    return "";
+  auto x = conv.getX().getDefiningOp<nn::DequantizeOp>(),
+       filter = conv.getFilter().getDefiningOp<nn::DequantizeOp>();
+  if (!x || !filter || x->getParentOp() != op || filter->getParentOp() != op)
+    return "";
+  if (isDepthwise(conv))
+    return "int8 depthwise convolutions have no kernel";
+  if (!isConstant(filter.getCodes()) || !isConstant(filter.getScale()) ||
+      filter.getZeroPoint() || !hasPlainCodes(x))
+    return "int8 convolutions need constant filters without zero points";
+  if (!getLiteral(nn::getOuterValue(x.getScale())))
+    return "int8 convolutions need one constant activation scale";
+  return whyNotWindow(op, conv, conv.getX());
+}
+
+static llvm::Error buildInt8(Operation *op, Selector &selector) {
+  MLIRContext *context = op->getContext();
+  auto conv = findAnchor<nn::ConvOp>(op);
+  auto x = conv.getX().getDefiningOp<nn::DequantizeOp>(),
+       filter = conv.getFilter().getDefiningOp<nn::DequantizeOp>();
+  KernelCall call = beginCall(op, " int8");
+  Image in(conv.getX()), out(conv.getResult());
+  auto spec = makeConvSpec<ConvSpec>(conv, in, out, call, selector);
+  spec.int8 = true;
+  TensorData codes = *selector.constantData(filter.getCodes()),
+             scales = *selector.constantData(filter.getScale());
+  float inputScale = *getLiteral(nn::getOuterValue(x.getScale()));
+  nn::WeightOp symbol = nn::getWeight(filter.getCodes());
+  std::string name = symbol ? symbol.getSymName().str() : "",
+              source = symbol ? symbol.getSource().value_or(name).str() : "",
+              key = symbol
+                        ? name
+                        : std::string(codes.bytes.begin(), codes.bytes.end());
+  key += text(conv);
+  auto packed = [codes, spec] {
+    return packConvS8(
+        spec, ArrayRef(reinterpret_cast<const int8_t *>(codes.bytes.data()),
+                       codes.bytes.size()));
+  };
+  call.inputs.push_back(selector.operand(nn::getOuterValue(x.getCodes())));
+  call.inputs.push_back(selector.pack(
+      {"convs8:" + key, source, uint64_t(packedConvSize(spec)),
+       [packed](MutableArrayRef<uint8_t> bytes) {
+         llvm::copy(packed().weights, reinterpret_cast<int8_t *>(bytes.data()));
+       }}));
+  std::string scaleKey;
+  llvm::raw_string_ostream(scaleKey)
+      << "convscales:" << llvm::format("%a", double(inputScale)) << key;
+  call.inputs.push_back(selector.pack(
+      {scaleKey, source, uint64_t(spec.o) * 4,
+       [scales, inputScale, spec](MutableArrayRef<uint8_t> bytes) {
+         std::vector<float> values = scales.toF32();
+         for (int64_t o = 0; o < spec.o; ++o)
+           reinterpret_cast<float *>(bytes.data())[o] =
+               inputScale * values[values.size() == 1 ? 0 : o];
+       }}));
+  spec.scales = 2;
+  spec.compensation = 2;
+  if (selector.isa().codeStorage() == CodeStorage::U8Plus128) {
+    spec.compensation = call.inputs.size();
+    call.inputs.push_back(
+        selector.pack({"convcompensation:" + key, source,
+                       uint64_t(packedCompensationSize(spec)) * 4,
+                       [packed](MutableArrayRef<uint8_t> bytes) {
+                         llvm::copy(packed().compensation,
+                                    reinterpret_cast<int32_t *>(bytes.data()));
+                       }}));
+  }
+  Tail tail(op, conv, selector, call);
+  spec.out = call.inputs.size();
+  addOutputs(call, op);
+  spec.epilogue = bindTail(tail);
+  ConvTiling tiling = convTiling(spec, selector.isa());
+  call.grid = gridOf(tiling, out);
+  call.scratchBytes = nn::constant(tiling.scratchBytes, context);
+  std::string signature = "s8" + text(in, out, call, selector) + text(conv) +
+                          std::to_string(spec.kernelH) + "x" +
+                          std::to_string(spec.kernelW) + tail.signature();
+  call.kernel = selector.kernel(call.op, signature,
+                                [&](KernelBuilder &b) { emitConv(b, spec); });
+  selector.add(std::move(call));
+  return llvm::Error::success();
 }
 
 static llvm::Error buildConv(Operation *op, Selector &selector) {
@@ -289,9 +378,7 @@ static llvm::Error buildTranspose(Operation *op, Selector &selector) {
   Image in(conv.getX()), out(conv.getResult());
   call.inputs.push_back(selector.operand(conv.getX()));
   auto spec = makeConvSpec<ConvTransposeSpec>(conv, in, out, call, selector);
-  uint64_t floats = packConvTransposeF32(
-                        spec, selector.constantData(conv.getFilter())->toF32())
-                        .size();
+  uint64_t floats = packedConvSize(spec);
   call.inputs.push_back(packFilter(
       conv.getFilter(), selector, "convt:" + text(conv), floats,
       [spec](ArrayRef<float> filter, MutableArrayRef<float> packed) {
@@ -430,6 +517,7 @@ static llvm::Error buildResize(Operation *op, Selector &selector) {
 
 llvm::ArrayRef<KernelEntry> getConvEntries() {
   static const KernelEntry entries[] = {
+      {"conv-int8", "generated", whyNotInt8, buildInt8},
       {"conv-f32", "generated", whyNotConv, buildConv},
       {"conv-transpose", "generated", whyNotTranspose, buildTranspose},
       {"pool", "generated", whyNotPool, buildPool},

@@ -30,6 +30,9 @@ nn::Dim toDim(const Grid &grid, const KernelCall &call,
 /// Whether a value's bytes are known to the compiler: a param or a constant.
 bool isConstant(mlir::Value value);
 
+/// Whether `op` dequantizes activation codes without a zero point of their own.
+bool hasPlainCodes(nn::DequantizeOp op);
+
 /// Adds the op's results as the call's outputs.
 void addOutputs(KernelCall &call, mlir::Operation *op);
 

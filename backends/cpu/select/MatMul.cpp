@@ -40,6 +40,15 @@ static nn::Dim rowsOf(Value lhs) {
   return nn::product(ArrayRef(shape).drop_back(), lhs.getContext());
 }
 
+/// Activation codes as this target stores them: unsigned ones are offset by
+/// 128, which is part of their storage and not a zero point to compute with.
+bool hasPlainCodes(nn::DequantizeOp op) {
+  if (!op.getZeroPoint())
+    return true;
+  return getElementTypeOrSelf(op.getCodes().getType()).isUnsignedInteger(8) &&
+         getLiteral(nn::getOuterValue(op.getZeroPoint())) == 128;
+}
+
 bool isConstant(Value value) {
   Operation *def = nn::getOuterValue(value).getDefiningOp();
   return isa_and_nonnull<nn::ParamOp, nn::ConstantOp>(def);
@@ -175,7 +184,7 @@ static std::optional<std::string> whyNotInt8(Operation *op, const Isa &) {
   if (!isConstant(rhs.getCodes()) || !isConstant(rhs.getScale()) ||
       shapeOf(rhs.getCodes()).size() != 2)
     return "";
-  if (lhs.getZeroPoint() || rhs.getZeroPoint())
+  if (!hasPlainCodes(lhs) || rhs.getZeroPoint())
     return "int8 products with zero points have no kernel";
   if (!nn::isConstant(shapeOf(lhs.getScale()).back(), 1))
     return "int8 products need one activation scale per row";

@@ -32,7 +32,7 @@ static Value clamp(KernelBuilder &b, Value x, double low, double high) {
   if (!isFloat)
     return arith::MinSIOp::create(b, arith::MaxSIOp::create(b, x, lo), hi);
   // NaN stays NaN, as in ONNX Runtime.
-  return arith::MinimumFOp::create(b, arith::MaximumFOp::create(b, x, lo), hi);
+  return minFloat(b, hi, maxFloat(b, lo, x));
 }
 
 static Value emitUnary(KernelBuilder &b, nn::UnaryOp op, Value x) {
@@ -84,7 +84,7 @@ static Value emitUnary(KernelBuilder &b, nn::UnaryOp op, Value x) {
   case nn::UnaryKind::round:
     return buildRoundEven(b, x);
   case nn::UnaryKind::relu:
-    return isFloat ? Value(arith::MaximumFOp::create(b, x, c(0)))
+    return isFloat ? maxFloat(b, c(0), x)
                    : Value(arith::MaxSIOp::create(b, x, c(0)));
   case nn::UnaryKind::sigmoid:
     return buildSigmoid(b, x);
@@ -219,8 +219,18 @@ static Value emitCast(KernelBuilder &b, Value x, Type sourceType,
                                 : Value(arith::ExtSIOp::create(b, result, x));
 }
 
+/// Codes of x under `scale`, as they are stored.
+static Value emitQuantize(KernelBuilder &b, Value x, Value scale, Type codes) {
+  Value rounded = clamp(
+      b, buildRoundEven(b, arith::DivFOp::create(b, x, scale)), -127, 127);
+  if (codes.isUnsignedInteger(8))
+    rounded = arith::AddFOp::create(b, rounded, constantLike(b, rounded, 128));
+  return emitCast(b, rounded, b.getF32Type(), codes);
+}
+
 bool isElementwise(Operation *op) {
-  return isa<nn::UnaryOp, nn::BinaryOp, nn::SelectOp, nn::CastOp>(op);
+  return isa<nn::UnaryOp, nn::BinaryOp, nn::SelectOp, nn::CastOp,
+             nn::QuantizeOp>(op);
 }
 
 Value emitScalar(KernelBuilder &b, Operation *op, ArrayRef<Value> operands) {
@@ -230,6 +240,8 @@ Value emitScalar(KernelBuilder &b, Operation *op, ArrayRef<Value> operands) {
     return emitBinary(b, binary, operands[0], operands[1]);
   if (isa<nn::SelectOp>(op))
     return select(b, operands[0], operands[1], operands[2]);
+  if (auto quantize = dyn_cast<nn::QuantizeOp>(op))
+    return emitQuantize(b, operands[0], operands[1], quantize.getCodes());
   auto cast = llvm::cast<nn::CastOp>(op);
   return emitCast(b, operands[0], elementOf(cast.getX().getType()),
                   cast.getTo());
