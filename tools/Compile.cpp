@@ -63,6 +63,9 @@ static cl::opt<emit::OutputKind>
              cl::desc("What to write"),
              cl::values(clEnumValN(emit::OutputKind::Executable, "exe",
                                    "a static executable (default)"),
+                        clEnumValN(emit::OutputKind::Library, "lib",
+                                   "FILE.a, FILE.so and a C header (default "
+                                   "where FILE ends in .a or .so)"),
                         clEnumValN(emit::OutputKind::Mlir, "mlir",
                                    "the optimised graph"),
                         clEnumValN(emit::OutputKind::Llvm, "llvm",
@@ -80,6 +83,10 @@ static CompileOptions getOptions() {
   options.target = targetName;
   options.quantize = quantize;
   options.kind = emitKind;
+  StringRef output = outputPath;
+  if (!emitKind.getNumOccurrences() &&
+      (output.ends_with(".a") || output.ends_with(".so")))
+    options.kind = emit::OutputKind::Library;
   options.shapes = shapes;
   options.images = images;
   options.calibration = calibration;

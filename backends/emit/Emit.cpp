@@ -3,6 +3,7 @@
 #include "backends/emit/Emit.h"
 #include "backends/cpu/Codegen.h"
 #include "backends/cpu/Select.h"
+#include "backends/emit/EntryPoints.h"
 #include "backends/emit/Link.h"
 #include "backends/emit/ModelObject.h"
 #include "backends/emit/WeightsObject.h"
@@ -82,6 +83,40 @@ static Expected<std::vector<uint64_t>> writeWeights(const cpu::Program &program,
   return offsets;
 }
 
+/// Writes OUTPUT.a, OUTPUT.so and OUTPUT.h, or of the first two the one that
+/// OUTPUT names.
+static Error emitLibrary(const EntryPoints &entryPoints, const ModelInfo &info,
+                         const cpu::Isa &isa, const std::string &code,
+                         const std::string &weights, StringRef output,
+                         Outputs &outputs, EmitReport &report) {
+  StringRef base = output;
+  bool isArchive = base.consume_back(".a");
+  bool isShared = !isArchive && base.consume_back(".so");
+  std::vector<std::pair<std::string, std::string>> files;
+  auto add = [&](StringRef suffix) -> const std::string & {
+    files.push_back({outputs.temporary(base, (suffix + ".tmp").str()),
+                     (base + suffix).str()});
+    return files.back().first;
+  };
+  if (!isShared)
+    if (Error error =
+            makeArchive(isa.triple, code, weights, entryPoints.symbols(),
+                        entryPoints.prefix(), add(".a")))
+      return error;
+  if (!isArchive)
+    if (Error error =
+            linkShared(isa.triple, {code, weights},
+                       (sys::path::filename(base) + ".so").str(), add(".so")))
+      return error;
+  sys::fs::file_size(files.back().first, report.fileBytes);
+  if (Error error = writeFile(add(".h"), entryPoints.header(info, isa.name)))
+    return error;
+  for (const auto &[temporary, path] : files)
+    if (Error error = outputs.keep(temporary, path))
+      return error;
+  return Error::success();
+}
+
 Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
                                const ModelInfo &info, const cpu::Isa &isa,
                                OutputKind kind, StringRef output) {
@@ -102,8 +137,12 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
 
   std::string weightsPath = outputs.temporary(output, ".weights.o");
   bool isX86 = Triple(isa.triple).isX86();
+  EntryPoints entryPoints(output, graph);
+  WeightsFacts facts;
+  if (kind == OutputKind::Library)
+    facts.symbol = entryPoints.weightsSymbol();
   auto weightsObject = WeightsObject::create(
-      weightsPath, isX86 ? ELF::EM_X86_64 : ELF::EM_AARCH64);
+      weightsPath, isX86 ? ELF::EM_X86_64 : ELF::EM_AARCH64, facts.symbol);
   if (!weightsObject)
     return weightsObject.takeError();
   Expected<std::vector<uint64_t>> offsets =
@@ -130,10 +169,13 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
       cpu::toLLVMIR(kernels, context, isa);
   if (!module)
     return module.takeError();
-  WeightsFacts facts{report.weightBytes, (*weightsObject)->hash()};
+  facts.bytes = report.weightBytes;
+  facts.sha256 = (*weightsObject)->hash();
   if (Error error =
           addModel(**module, *program, *layout, graph, info, isa, facts))
     return std::move(error);
+  if (kind == OutputKind::Library)
+    entryPoints.define(**module);
   if (Error error = cpu::optimize(**module, isa))
     return std::move(error);
   if (kind == OutputKind::Llvm) {
@@ -153,6 +195,12 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
   if (Error error =
           writeFile(objectPath, StringRef(object->data(), object->size())))
     return std::move(error);
+  if (kind == OutputKind::Library) {
+    if (Error error = emitLibrary(entryPoints, info, isa, objectPath,
+                                  weightsPath, output, outputs, report))
+      return std::move(error);
+    return report;
+  }
   std::vector<std::string> modules;
   if (info.encoder)
     modules.push_back("pare_module_embed");

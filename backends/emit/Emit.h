@@ -17,7 +17,8 @@ struct EmitReport {
 
 /// Selects kernels for a fused graph, generates them, packs the weights and
 /// writes `output`: to a temporary name beside it first, renamed when whole.
-/// The graph is consumed.
+/// A library is `output`.a, `output`.so and `output`.h, or only the one of the
+/// first two that `output` ends in, with its header. The graph is consumed.
 llvm::Expected<EmitReport> emitModel(mlir::ModuleOp graph,
                                      const WeightStore &weights,
                                      const ModelInfo &info, const cpu::Isa &isa,

@@ -2,8 +2,14 @@
 //----------------------------------------===//
 #include "backends/emit/Link.h"
 #include "lld/Common/Driver.h"
+#include "llvm/ObjCopy/CommonConfig.h"
+#include "llvm/ObjCopy/ConfigManager.h"
+#include "llvm/ObjCopy/ELF/ELFObjcopy.h"
+#include "llvm/Object/ArchiveWriter.h"
+#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Plugins/PassPlugin.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Triple.h"
@@ -41,21 +47,11 @@ Expected<std::string> findRuntime(StringRef triple) {
   return std::string(folder);
 }
 
-Error linkExecutable(StringRef triple, ArrayRef<std::string> objects,
-                     ArrayRef<std::string> modules, StringRef output) {
-  Expected<std::string> folder = findRuntime(triple);
-  if (!folder)
-    return folder.takeError();
-  std::vector<std::string> args = {
-      "ld.lld", "-static",     "--gc-sections", "--build-id=none",
-      "-z",     "noexecstack", "-O1",           "--threads=1",
-      "-s",     "-o",          output.str()};
-  for (const std::string &module : modules)
-    args.insert(args.end(), {"-u", module});
-  args.insert(args.end(), objects.begin(), objects.end());
-  for (const char *archive : {"libpare_rt.a", "libpare_c.a", "libgcc.a"})
-    args.push_back(*folder + "/" + archive);
-
+/// Runs lld; an error has its first line.
+static Error link(std::vector<std::string> args, StringRef output) {
+  args.insert(args.begin(),
+              {"ld.lld", "--build-id=none", "-z", "noexecstack", "--threads=1",
+               "--no-mmap-output-file", "-o", output.str()});
   std::vector<const char *> argv;
   for (const std::string &arg : args)
     argv.push_back(arg.c_str());
@@ -68,6 +64,107 @@ Error linkExecutable(StringRef triple, ArrayRef<std::string> objects,
                              output.str().c_str(),
                              StringRef(log).split('\n').first.str().c_str());
   return Error::success();
+}
+
+static void append(std::vector<std::string> &args, ArrayRef<std::string> files,
+                   StringRef folder, ArrayRef<const char *> archives) {
+  args.insert(args.end(), files.begin(), files.end());
+  for (const char *archive : archives)
+    args.push_back((folder + "/" + archive).str());
+}
+
+Error linkExecutable(StringRef triple, ArrayRef<std::string> objects,
+                     ArrayRef<std::string> modules, StringRef output) {
+  Expected<std::string> folder = findRuntime(triple);
+  if (!folder)
+    return folder.takeError();
+  std::vector<std::string> args = {"-static", "--gc-sections", "-O1", "-s"};
+  for (const std::string &module : modules)
+    args.insert(args.end(), {"-u", module});
+  append(args, objects, *folder, {"libpare_rt.a", "libpare_c.a", "libgcc.a"});
+  return link(std::move(args), output);
+}
+
+Error linkShared(StringRef triple, ArrayRef<std::string> objects,
+                 StringRef soname, StringRef output) {
+  Expected<std::string> folder = findRuntime(triple);
+  if (!folder)
+    return folder.takeError();
+  std::vector<std::string> args = {"-shared",
+                                   "--gc-sections",
+                                   "-O1",
+                                   "-s",
+                                   "-z",
+                                   "defs",
+                                   "--entry=0", // no `main` is wanted
+                                   "--exclude-libs=ALL",
+                                   "-soname=" + soname.str()};
+  // Of libpare_c.a, only the mathematics that libc leaves to libm.
+  append(args, objects, *folder,
+         {"libpare_rt.a", "libc.so.6", "libpare_c.a", "libgcc.a"});
+  return link(std::move(args), output);
+}
+
+/// Makes all symbols that `object` defines local but for `exported`.
+static Error hideSymbols(StringRef object, ArrayRef<std::string> exported,
+                         StringRef output) {
+  auto file = object::ObjectFile::createObjectFile(object);
+  if (!file)
+    return file.takeError();
+  objcopy::ConfigManager config;
+  config.Common.InputFilename = object;
+  config.Common.OutputFilename = output;
+  for (const std::string &symbol : exported)
+    if (Error error = config.Common.SymbolsToKeepGlobal.addMatcher(
+            objcopy::NameOrPattern::create(symbol, objcopy::MatchStyle::Literal,
+                                           [](Error e) { return e; })))
+      return error;
+  std::error_code code;
+  raw_fd_ostream stream(output, code);
+  if (!code) {
+    if (Error error = objcopy::elf::executeObjcopyOnBinary(
+            config.Common, config.ELF,
+            *cast<object::ELFObjectFileBase>(file->getBinary()), stream))
+      return error;
+    stream.flush();
+    code = stream.error();
+    stream.clear_error();
+  }
+  if (code)
+    return createStringError(code, "cannot write '%s': %s",
+                             output.str().c_str(), code.message().c_str());
+  return Error::success();
+}
+
+Error makeArchive(StringRef triple, StringRef code, StringRef weights,
+                  ArrayRef<std::string> exported, StringRef prefix,
+                  StringRef output) {
+  Expected<std::string> folder = findRuntime(triple);
+  if (!folder)
+    return folder.takeError();
+  std::string merged = (output + ".merged.o").str(),
+              hidden = (output + ".hidden.o").str();
+  FileRemover removeMerged(merged), removeHidden(hidden);
+  std::vector<std::string> args = {"-r"};
+  append(args, {code.str()}, *folder, {"libpare_rt.a"});
+  if (Error error = link(std::move(args), merged))
+    return error;
+  if (Error error = hideSymbols(merged, exported, hidden))
+    return error;
+
+  std::vector<NewArchiveMember> members;
+  std::string names[] = {(prefix + ".o").str(), (prefix + "_weights.o").str()};
+  for (auto [path, name] : zip_equal(ArrayRef<StringRef>{hidden, weights},
+                                     ArrayRef<std::string>(names))) {
+    auto member = NewArchiveMember::getFile(path, /*Deterministic=*/true);
+    if (!member)
+      return member.takeError();
+    member->MemberName = name;
+    members.push_back(std::move(*member));
+  }
+  return writeArchive(output, members, SymtabWritingMode::NormalSymtab,
+                      object::Archive::K_GNU, /*Deterministic=*/true,
+                      /*Thin=*/false);
 }
 
 } // namespace pare::emit

@@ -22,6 +22,20 @@ llvm::Error linkExecutable(llvm::StringRef triple,
                            llvm::ArrayRef<std::string> modules,
                            llvm::StringRef output);
 
+/// Links objects and the runtime into a shared library that needs libc only
+/// and exports what the objects' own symbols of default visibility are.
+llvm::Error linkShared(llvm::StringRef triple,
+                       llvm::ArrayRef<std::string> objects,
+                       llvm::StringRef soname, llvm::StringRef output);
+
+/// Makes a static library of two members: `code` with the runtime, in which
+/// all but the `exported` symbols are local, so that several models fit one
+/// program; and the object `weights`.
+llvm::Error makeArchive(llvm::StringRef triple, llvm::StringRef code,
+                        llvm::StringRef weights,
+                        llvm::ArrayRef<std::string> exported,
+                        llvm::StringRef prefix, llvm::StringRef output);
+
 } // namespace pare::emit
 
 #endif

@@ -370,7 +370,7 @@ Error ModelBuilder::build(const ModelInfo &info, const cpu::Isa &isa,
   if (weights.bytes > 0) {
     auto *external = new GlobalVariable(
         tables.module, Type::getInt8Ty(tables.context), true,
-        GlobalValue::ExternalLinkage, nullptr, kWeightsSymbol);
+        GlobalValue::ExternalLinkage, nullptr, weights.symbol);
     external->setVisibility(GlobalValue::HiddenVisibility);
     data = external;
   }

@@ -12,6 +12,7 @@ namespace pare::emit {
 
 /// Facts of the weights segment that the tables hold.
 struct WeightsFacts {
+  std::string symbol = "pare_weights_data"; ///< of the first byte
   uint64_t bytes = 0;
   std::array<uint8_t, 32> sha256{};
 };

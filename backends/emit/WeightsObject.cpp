@@ -15,11 +15,13 @@ static constexpr uint64_t kPage = 4096;
 static constexpr uint64_t kAlign = 64;
 
 WeightsObject::WeightsObject(std::unique_ptr<raw_fd_ostream> stream,
-                             std::string path, uint16_t machine)
-    : stream_(std::move(stream)), path_(std::move(path)), machine_(machine) {}
+                             std::string path, uint16_t machine,
+                             StringRef symbol)
+    : stream_(std::move(stream)), path_(std::move(path)), machine_(machine),
+      symbol_(symbol) {}
 
 Expected<std::unique_ptr<WeightsObject>>
-WeightsObject::create(StringRef path, uint16_t machine) {
+WeightsObject::create(StringRef path, uint16_t machine, StringRef symbol) {
   std::error_code error;
   auto stream = std::make_unique<raw_fd_ostream>(path, error);
   if (error)
@@ -27,7 +29,7 @@ WeightsObject::create(StringRef path, uint16_t machine) {
                              error.message().c_str());
   stream->write_zeros(kPage);
   return std::unique_ptr<WeightsObject>(
-      new WeightsObject(std::move(stream), path.str(), machine));
+      new WeightsObject(std::move(stream), path.str(), machine, symbol));
 }
 
 Error WeightsObject::checkStream() {
@@ -105,7 +107,7 @@ Error WeightsObject::finish(StringRef graph) {
 
   Strings symbolNames;
   std::array<Elf64_Sym, 2> symbols{};
-  symbols[1].st_name = symbolNames.add(kWeightsSymbol);
+  symbols[1].st_name = symbolNames.add(symbol_);
   symbols[1].setBindingAndType(STB_GLOBAL, STT_OBJECT);
   symbols[1].st_other = STV_HIDDEN;
   symbols[1].st_shndx = Weights;

@@ -19,16 +19,14 @@
 
 namespace pare::emit {
 
-/// The symbol of the first weight byte.
-inline constexpr llvm::StringLiteral kWeightsSymbol = "pare_weights_data";
 inline constexpr llvm::StringLiteral kWeightsSection = ".pare.weights";
 inline constexpr llvm::StringLiteral kGraphSection = ".pare.graph";
 
 class WeightsObject {
 public:
-  /// `machine` is an ELF EM_* number.
+  /// `machine` is an ELF EM_* number, `symbol` names the first weight byte.
   static llvm::Expected<std::unique_ptr<WeightsObject>>
-  create(llvm::StringRef path, uint16_t machine);
+  create(llvm::StringRef path, uint16_t machine, llvm::StringRef symbol);
 
   /// Appends bytes at the next multiple of 64; returns their offset.
   llvm::Expected<uint64_t> append(llvm::ArrayRef<uint8_t> bytes);
@@ -42,13 +40,14 @@ public:
 
 private:
   WeightsObject(std::unique_ptr<llvm::raw_fd_ostream> stream, std::string path,
-                uint16_t machine);
+                uint16_t machine, llvm::StringRef symbol);
   llvm::Error checkStream();
   void padTo(uint64_t alignment);
 
   std::unique_ptr<llvm::raw_fd_ostream> stream_;
   std::string path_;
   uint16_t machine_;
+  std::string symbol_;
   uint64_t weightBytes_ = 0;
   llvm::SHA256 hasher_;
   std::array<uint8_t, 32> hash_{};
