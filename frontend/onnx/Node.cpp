@@ -48,7 +48,7 @@ const Contents *Node::getContents(unsigned i) const {
   return hasInput(i) ? importer_.getContents(getInputName(i)) : nullptr;
 }
 
-std::optional<nn::Shape> Node::getDims(unsigned i) const {
+std::optional<nn::Shape> Node::getIndices(unsigned i) const {
   const Contents *contents = getContents(i);
   std::optional<nn::Shape> dims;
   if (contents)
@@ -59,9 +59,20 @@ std::optional<nn::Shape> Node::getDims(unsigned i) const {
   return dims;
 }
 
+std::optional<nn::Shape> Node::getDims(unsigned i) const {
+  std::optional<nn::Shape> dims = getIndices(i);
+  if (dims && !llvm::all_of(*dims, [](nn::Dim dim) {
+        return GraphBuilder::isReasonable(dim);
+      })) {
+    fail("input " + Twine(i) + " ('" + getInputName(i) +
+         "') holds a number that is no size");
+    return std::nullopt;
+  }
+  return dims;
+}
+
 std::optional<SmallVector<int64_t>> Node::getIntegers(unsigned i) const {
-  std::optional<nn::Shape> dims = getDims(i);
-  if (!dims)
+  if (!getIndices(i))
     return std::nullopt;
   std::optional<SmallVector<int64_t>> integers = getContents(i)->getIntegers();
   if (!integers)

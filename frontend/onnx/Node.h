@@ -70,6 +70,8 @@ public:
   const Contents *getContents(unsigned i) const;
   /// The elements of an input that must be known; fails where they are not.
   std::optional<nn::Shape> getDims(unsigned i) const;
+  /// As getDims, but values may be beyond any size, as the ends of slices are.
+  std::optional<nn::Shape> getIndices(unsigned i) const;
   std::optional<llvm::SmallVector<int64_t>> getIntegers(unsigned i) const;
   std::optional<llvm::SmallVector<double>> getNumbers(unsigned i) const;
 

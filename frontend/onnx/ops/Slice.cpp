@@ -72,7 +72,8 @@ bool sliceAxis(const Node &node, nn::Dim start, nn::Dim end, int64_t step,
 
 void importSlice(const Node &node) {
   Value x = node.getInput(0);
-  std::optional<nn::Shape> starts = node.getDims(1), ends = node.getDims(2);
+  std::optional<nn::Shape> starts = node.getIndices(1),
+                           ends = node.getIndices(2);
   if (!x || !starts || !ends)
     return;
   nn::Shape sizes = shapeOf(x);
@@ -118,6 +119,8 @@ std::optional<nn::Shape> getParts(const Node &node, nn::Dim dim) {
       return node.getDims(1);
   } else if (node.hasAttribute("split")) {
     given = node.getInts("split");
+    for (int64_t &size : *given)
+      size = std::clamp(size, -kUnbounded, kUnbounded);
   }
   nn::Shape parts;
   if (given) {
@@ -180,6 +183,10 @@ bool gatherSlice(const Node &node, Value x, int64_t axis) {
   GraphBuilder &graph = node.getGraph();
   nn::Shape sizes = shapeOf(x), starts(sizes.size(), node.dim(0));
   nn::Dim start = index->front();
+  if (!GraphBuilder::isReasonable(start)) {
+    node.fail("its index is outside of axis " + Twine(axis));
+    return true;
+  }
   if (graph.getRange(start).second < 0)
     start = nn::simplify(start + sizes[axis]);
   if (graph.getRange(start).first < 0 ||

@@ -279,6 +279,17 @@ TEST_F(OnnxTest, SplitsAndTheirSizes) {
   EXPECT_CONTAINS(errorOf(uneven), "does not divide into 2 parts");
 }
 
+TEST_F(OnnxTest, NumbersThatAreNoSizes) {
+  for (int64_t size : {INT64_MIN, INT64_MAX, int64_t(1) << 41})
+    for (const char *op : {"Split", "Reshape", "Expand", "Tile", "Gather"}) {
+      TestModel model;
+      model.input("x", {"n"}).output("y");
+      model.integers("sizes", {size});
+      model.node(op, {"x", "sizes"}, {"y"});
+      EXPECT_CONTAINS(errorOf(model), std::string(op) + "_0");
+    }
+}
+
 TEST_F(OnnxTest, ResizeByScalesKeepsThem) {
   TestModel model;
   model.input("x", {"1", "4", "10", "10"}).output("y");
