@@ -154,7 +154,8 @@ static bool isReasonable(AffineExpr expr, unsigned &budget) {
     return false;
   --budget;
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
-    return std::abs(constant.getValue()) <= maxConstant;
+    return constant.getValue() >= -maxConstant &&
+           constant.getValue() <= maxConstant;
   auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
   return !binary || (isReasonable(binary.getLHS(), budget) &&
                      isReasonable(binary.getRHS(), budget));

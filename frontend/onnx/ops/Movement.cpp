@@ -303,8 +303,9 @@ void importPad(const Node &node) {
       axes = *given;
     }
   }
-  if (pads.size() != 2 * axes.size() ||
-      llvm::any_of(pads, [](int64_t pad) { return std::abs(pad) > (1 << 30); }))
+  if (pads.size() != 2 * axes.size() || llvm::any_of(pads, [](int64_t pad) {
+        return pad < -(1 << 30) || pad > (1 << 30);
+      }))
     return (void)node.fail("needs a sane padding before and after each axis");
   SmallVector<int64_t> low(rank, 0), high(rank, 0);
   for (auto [i, axis] : llvm::enumerate(axes)) {
