@@ -13,6 +13,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Triple.h"
+#include <cinttypes>
 
 LLD_HAS_DRIVER(elf)
 
@@ -47,11 +48,32 @@ Expected<std::string> findRuntime(StringRef triple) {
   return std::string(folder);
 }
 
+/// Refuses a link that the disk has no room for: lld writes through a memory
+/// map, where a full disk is a fatal signal.
+static Error checkSpace(ArrayRef<std::string> args, StringRef output) {
+  uint64_t needed = 1 << 20; // the runtime and the file's own tables
+  for (const std::string &arg : args) {
+    uint64_t size = 0;
+    if (StringRef(arg).ends_with(".o") && !sys::fs::file_size(arg, size))
+      needed += size;
+  }
+  StringRef folder = sys::path::parent_path(output);
+  ErrorOr<sys::fs::space_info> space =
+      sys::fs::disk_space(folder.empty() ? "." : folder);
+  if (!space || space->available >= needed)
+    return Error::success();
+  return createStringError(std::errc::no_space_on_device,
+                           "no space left in '%s' for a link of %" PRIu64
+                           " kB: free some, or name another place with -o",
+                           folder.str().c_str(), needed / 1000);
+}
+
 /// Runs lld; an error has its first line.
 static Error link(std::vector<std::string> args, StringRef output) {
-  args.insert(args.begin(),
-              {"ld.lld", "--build-id=none", "-z", "noexecstack", "--threads=1",
-               "--no-mmap-output-file", "-o", output.str()});
+  if (Error error = checkSpace(args, output))
+    return error;
+  args.insert(args.begin(), {"ld.lld", "--build-id=none", "-z", "noexecstack",
+                             "--threads=1", "-o", output.str()});
   std::vector<const char *> argv;
   for (const std::string &arg : args)
     argv.push_back(arg.c_str());
