@@ -19,8 +19,7 @@ static cl::SubCommand command(
 
 static cl::opt<std::string> modelPath(cl::Positional, cl::Required,
                                       cl::desc("MODEL"), cl::sub(command));
-static cl::opt<std::string> outputPath("o", cl::Required,
-                                       cl::value_desc("file"),
+static cl::opt<std::string> outputPath("o", cl::value_desc("file"),
                                        cl::desc("Where the result goes"),
                                        cl::sub(command));
 static cl::opt<Quantization> quantize(
@@ -99,6 +98,8 @@ static int run() {
   // Copied: linking in process resets every option to its default.
   const CompileOptions options = getOptions();
   const bool asJson = json;
+  if (options.output.empty())
+    return fail("where should the result go? Say so with -o FILE");
   Expected<CompileResult> result = compileModel(options);
   if (!result)
     return fail(result.takeError());

@@ -9,6 +9,24 @@
 using namespace llvm;
 using namespace pare::tools;
 
+/// LLVM's own options, which its archives bring along, are not for users.
+static void hideForeignOptions() {
+  for (auto &[name, option] :
+       cl::getRegisteredOptions(cl::SubCommand::getTopLevel()))
+    if (name != "help" && name != "version")
+      option->setHiddenFlag(cl::ReallyHidden);
+}
+
+/// What is wrong with the command line, on one line.
+static int failUsage(StringRef message) {
+  if (message.empty()) // a wrong value: its option has said so
+    return 1;
+  StringRef line = message.split('\n').first;
+  line.consume_front("pare: ");
+  line = line.split("  Try:").first.rtrim("!.");
+  return fail(line + "; see --help");
+}
+
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   const Subcommand commands[] = {compileCommand(), inspectCommand(),
@@ -20,7 +38,11 @@ int main(int argc, char **argv) {
                          "  pare inspect model.onnx\n"
                          "  pare bench ./model --threads 1,2\n"
                          "  pare diff ./model model.onnx\n";
-  cl::ParseCommandLineOptions(argc, argv, overview);
+  hideForeignOptions();
+  std::string message;
+  raw_string_ostream stream(message);
+  if (!cl::ParseCommandLineOptions(argc, argv, overview, &stream))
+    return failUsage(message);
   for (const Subcommand &subcommand : commands)
     if (*subcommand.command)
       return subcommand.run();

@@ -13,6 +13,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/TargetParser/Triple.h"
 
 using namespace llvm;
@@ -20,6 +21,38 @@ using namespace llvm;
 namespace pare::emit {
 
 namespace {
+/// An error where a file cannot appear at `path`, or would take the place of
+/// something that is no file: a device, a pipe, a folder.
+Error checkOutput(StringRef path) {
+  auto fail = [&](const Twine &why) {
+    return createStringError("cannot write '" + path + "': " + why);
+  };
+  sys::fs::file_status status;
+  sys::fs::status(path, status);
+  if (sys::fs::exists(status) && !sys::fs::is_regular_file(status))
+    return fail(sys::fs::is_directory(status) ? "it is a folder"
+                                              : "it is not a regular file");
+  StringRef folder = sys::path::parent_path(path);
+  if (folder.empty())
+    folder = ".";
+  if (!sys::fs::is_directory(folder))
+    return fail("there is no folder '" + folder + "'");
+  if (std::error_code error =
+          sys::fs::access(folder, sys::fs::AccessMode::Write))
+    return fail(error.message());
+  return Error::success();
+}
+
+/// The files that `output` stands for.
+std::vector<std::string> getOutputs(OutputKind kind, StringRef output) {
+  if (kind != OutputKind::Library)
+    return {output.str()};
+  StringRef base = output;
+  if (base.consume_back(".a") || base.consume_back(".so"))
+    return {output.str(), (base + ".h").str()};
+  return {(base + ".a").str(), (base + ".so").str(), (base + ".h").str()};
+}
+
 /// Files that are removed unless they are kept under their final name.
 class Outputs {
 public:
@@ -30,9 +63,12 @@ public:
   std::string temporary(StringRef output, StringRef suffix) {
     temporaries.push_back(
         (output + "." + Twine(sys::Process::getProcessId()) + suffix).str());
+    sys::RemoveFileOnSignal(temporaries.back());
     return temporaries.back();
   }
   Error keep(const std::string &temporary, StringRef output) {
+    if (Error error = checkOutput(output))
+      return error;
     if (std::error_code error = sys::fs::rename(temporary, output))
       return createStringError(error, "cannot write '%s': %s",
                                output.str().c_str(), error.message().c_str());
@@ -83,34 +119,29 @@ static Expected<std::vector<uint64_t>> writeWeights(const cpu::Program &program,
   return offsets;
 }
 
-/// Writes OUTPUT.a, OUTPUT.so and OUTPUT.h, or of the first two the one that
-/// OUTPUT names.
+/// Writes the files of a library.
 static Error emitLibrary(const EntryPoints &entryPoints, const ModelInfo &info,
                          const cpu::Isa &isa, const std::string &code,
                          const std::string &weights, StringRef output,
                          Outputs &outputs, EmitReport &report) {
-  StringRef base = output;
-  bool isArchive = base.consume_back(".a");
-  bool isShared = !isArchive && base.consume_back(".so");
   std::vector<std::pair<std::string, std::string>> files;
-  auto add = [&](StringRef suffix) -> const std::string & {
-    files.push_back({outputs.temporary(base, (suffix + ".tmp").str()),
-                     (base + suffix).str()});
-    return files.back().first;
-  };
-  if (!isShared)
-    if (Error error =
-            makeArchive(isa.triple, code, weights, entryPoints.symbols(),
-                        entryPoints.prefix(), add(".a")))
+  for (const std::string &path : getOutputs(OutputKind::Library, output)) {
+    std::string temporary = outputs.temporary(path, ".tmp");
+    files.push_back({temporary, path});
+    auto write = [&, path = StringRef(path)]() -> Error {
+      if (path.ends_with(".a"))
+        return makeArchive(isa.triple, code, weights, entryPoints.symbols(),
+                           entryPoints.prefix(), temporary);
+      if (path.ends_with(".so"))
+        return linkShared(isa.triple, {code, weights},
+                          sys::path::filename(path), temporary);
+      return writeFile(temporary, entryPoints.header(info, isa.name));
+    };
+    if (Error error = write())
       return error;
-  if (!isArchive)
-    if (Error error =
-            linkShared(isa.triple, {code, weights},
-                       (sys::path::filename(base) + ".so").str(), add(".so")))
-      return error;
-  sys::fs::file_size(files.back().first, report.fileBytes);
-  if (Error error = writeFile(add(".h"), entryPoints.header(info, isa.name)))
-    return error;
+    if (!StringRef(path).ends_with(".h"))
+      sys::fs::file_size(temporary, report.fileBytes);
+  }
   for (const auto &[temporary, path] : files)
     if (Error error = outputs.keep(temporary, path))
       return error;
@@ -120,6 +151,9 @@ static Error emitLibrary(const EntryPoints &entryPoints, const ModelInfo &info,
 Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
                                const ModelInfo &info, const cpu::Isa &isa,
                                OutputKind kind, StringRef output) {
+  for (const std::string &path : getOutputs(kind, output))
+    if (Error error = checkOutput(path))
+      return std::move(error);
   Outputs outputs;
   EmitReport report;
   std::string temporary = outputs.temporary(output, ".tmp");

@@ -4,7 +4,9 @@ import json
 import statistics
 import struct
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from oracle import artifact
@@ -91,6 +93,31 @@ def test_aarch64_under_qemu(compiled):
     other = compiled(MINILM, "--target=aarch64", *flags)
     got = artifact.run(other, feeds, launcher=["qemu-aarch64"])["last_hidden_state"]
     assert artifact.scaled_error(got, want) <= 1e-4
+
+
+def test_aarch64_embeds_as_x86_does(compiled):
+    other = compiled(MINILM, "--target=aarch64")
+    done = artifact.call("qemu-aarch64", other, "embed", "a short sentence")
+    want = artifact.embed(compiled(MINILM), ["a short sentence"])[0]
+    np.testing.assert_allclose(json.loads(done.stdout)["embedding"], want, atol=1e-5)
+
+
+def test_aarch64_int8_under_qemu(compiled):
+    """Activations are rounded where sums differ in the last bit, so this is not to 1e-4."""
+    feeds = MINILM.feeds(1, 32)
+    want = artifact.run(compiled(MINILM, INT8), feeds)["last_hidden_state"]
+    other = compiled(MINILM, INT8, "--target=aarch64+dotprod")
+    got = artifact.run(other, feeds, launcher=["qemu-aarch64"])["last_hidden_state"]
+    assert (got * want).sum() / np.linalg.norm(got) / np.linalg.norm(want) > 0.99
+
+
+@pytest.mark.skipif("avx512_vnni" in Path("/proc/cpuinfo").read_text(), reason="this CPU can run it")
+def test_cpu_that_cannot_run_it(compiled):
+    binary = compiled(MAGIKA, "--target=x86-64-v4+avx512vnni")
+    for command in (("info",), ("bench",), ("run", "--input", "bytes=absent.npy")):
+        done = artifact.call(binary, *command, check=False)
+        assert done.returncode == 1 and not done.stdout
+        assert len(done.stderr.splitlines()) == 1 and "AVX-512" in done.stderr, done.stderr
 
 
 def test_bench_reports_latency(compiled):

@@ -93,6 +93,57 @@ def test_unwritable_output(tmp_path):
         check_refused(done, str(out))
 
 
+def test_output_is_no_file(tmp_path):
+    """What is not a regular file is never replaced by one."""
+    source = bad_models.save(tmp_path, bad_models.small())
+    pipe, out = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    done = artifact.call(artifact.PARE, "compile", source, "-o", pipe, "--quiet", check=False, timeout=20)
+    check_refused(done, str(pipe), "not a regular file")
+    assert pipe.is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "pipe"]
+    (tmp_path / "out.h").mkdir()
+    done = artifact.call(artifact.PARE, "compile", source, "-o", f"{out}.so", "--quiet", check=False)
+    check_refused(done, "out.h")
+    assert not (tmp_path / "out.so").exists()
+
+
+USAGE = {
+    "no_command": ("nonsense",),
+    "unknown_option": ("compile", "{model}", "-o", "{out}", "--fast"),
+    "no_output": ("compile", "{model}"),
+    "no_model": ("compile", "-o", "{out}"),
+    "two_models": ("compile", "{model}", "{model}", "-o", "{out}"),
+    "target": ("compile", "{model}", "-o", "{out}", "--target=pentium"),
+    "feature": ("compile", "{model}", "-o", "{out}", "--target=x86-64-v4+warp"),
+    "emit": ("compile", "{model}", "-o", "{out}", "--emit=jpeg"),
+    "threads": ("compile", "{model}", "-o", "{out}", "--threads=-1"),
+    "shape": ("compile", "{model}", "-o", "{out}", "--shape=x"),
+    "shape_sizes": ("compile", "{model}", "-o", "{out}", "--shape=x=2x"),
+    "shape_input": ("compile", "{model}", "-o", "{out}", "--shape=z=2x4"),
+    "calibrate": ("compile", "{model}", "-o", "{out}", "--calibrate={model}"),
+    "bench": ("bench", "{model}", "--threads=many"),
+    "diff": ("diff", "{model}"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_wrong_usage(name, tmp_path):
+    out = tmp_path / "out"
+    model = bad_models.save(tmp_path, bad_models.small())
+    done = artifact.call(
+        artifact.PARE, *(part.format(model=model, out=out) for part in USAGE[name]), check=False, timeout=20
+    )
+    check_refused(done)
+    assert not out.exists()
+
+
+def test_help_lists_the_options_of_pare_only():
+    for command in ((), ("compile",), ("inspect",), ("bench",), ("diff",)):
+        text = artifact.call(artifact.PARE, *command, "--help").stdout
+        assert "pare" in text and len(text.splitlines()) < 80
+
+
 def test_full_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
