@@ -1,5 +1,4 @@
-//===- CpuTarget.cpp - A CPU as passes see it
-//----------------------------------===//
+//===- CpuTarget.cpp - A CPU as passes see it -----------------------------===//
 #include "backends/cpu/CpuTarget.h"
 #include "backends/cpu/Select.h"
 
@@ -47,6 +46,10 @@ CpuTarget::estimateMatMul(int64_t m, int64_t k, int64_t n,
                           StringRef format) const {
   if (format != "f32" && format != "int8")
     return std::nullopt;
+  constexpr char provider[] = "generated";
+  if (auto timing = timings_.estimate("matmul", format, provider, {m, k, n}))
+    return KernelEstimate{provider, timing->nanoseconds * 1e-3,
+                          timing->measured};
   constexpr double cyclesPerMicrosecond = 3000, bytesPerMicrosecond = 20000;
   double bytesPerWeight = format == "f32" ? 4 : 1;
   double compute = double(m) * k * n /
@@ -58,7 +61,7 @@ CpuTarget::estimateMatMul(int64_t m, int64_t k, int64_t n,
       format == "int8"
           ? double(m) * k / (isa_.f32Lanes / 2.0 * cyclesPerMicrosecond)
           : 0;
-  return KernelEstimate{"generated", std::max(compute, memory) + quantize,
+  return KernelEstimate{provider, std::max(compute, memory) + quantize,
                         /*measured=*/false};
 }
 
