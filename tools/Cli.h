@@ -19,6 +19,7 @@ Subcommand compileCommand();
 Subcommand inspectCommand();
 Subcommand benchCommand();
 Subcommand diffCommand();
+Subcommand tuneCommand();
 
 /// Prints `error` as one line on standard error; returns exit code 1.
 int fail(llvm::Error error);

@@ -53,6 +53,23 @@ static cl::list<std::string> calibration(
     cl::desc("Samples (.npz, .npy, pictures) for the scales of int8 "
              "activations"),
     cl::sub(command));
+static cl::opt<cpu::Providers> kernels(
+    "kernels", cl::init(cpu::Providers::Generated),
+    cl::desc("Whose kernels to use"),
+    cl::values(
+        clEnumValN(cpu::Providers::Generated, "generated",
+                   "pare's own: one file without dependencies (default)"),
+        clEnumValN(cpu::Providers::OneDnn, "onednn",
+                   "oneDNN's where it has one; its library is put "
+                   "beside the result"),
+        clEnumValN(cpu::Providers::Auto, "auto",
+                   "the faster one by the timing table")),
+    cl::sub(command));
+static cl::opt<std::string> timings(
+    "timings", cl::value_desc("file"),
+    cl::desc("Kernel times that choices rest on, from pare tune (default: the "
+             "table that ships for the target)"),
+    cl::sub(command));
 static cl::opt<unsigned> threads(
     "threads", cl::init(0),
     cl::desc("Threads that the artifact uses by default (0: the machine's)"),
@@ -61,7 +78,7 @@ static cl::opt<emit::OutputKind>
     emitKind("emit", cl::init(emit::OutputKind::Executable),
              cl::desc("What to write"),
              cl::values(clEnumValN(emit::OutputKind::Executable, "exe",
-                                   "a static executable (default)"),
+                                   "an executable (default)"),
                         clEnumValN(emit::OutputKind::Library, "lib",
                                    "FILE.a, FILE.so and a C header (default "
                                    "where FILE ends in .a or .so)"),
@@ -89,6 +106,8 @@ static CompileOptions getOptions() {
   options.shapes = shapes;
   options.images = images;
   options.calibration = calibration;
+  options.kernels = kernels;
+  options.timings = timings;
   options.threads = threads;
   options.quiet = quiet;
   return options;
@@ -105,26 +124,31 @@ static int run() {
     return fail(result.takeError());
   const emit::EmitReport &report = result->report;
   if (asJson) {
-    outs() << formatv(
-        "{0:2}\n",
-        json::Value(json::Object{{"output", options.output},
-                                 {"target", result->target},
-                                 {"file_bytes", int64_t(report.fileBytes)},
-                                 {"weight_bytes", int64_t(report.weightBytes)},
-                                 {"kernels", report.kernels},
-                                 {"calls", report.calls},
-                                 {"seconds", result->seconds},
-                                 {"tensors", toJson(result->decisions)}}));
+    outs() << formatv("{0:2}\n",
+                      json::Value(json::Object{
+                          {"output", options.output},
+                          {"target", result->target},
+                          {"file_bytes", int64_t(report.fileBytes)},
+                          {"weight_bytes", int64_t(report.weightBytes)},
+                          {"kernels", report.kernels},
+                          {"calls", report.calls},
+                          {"seconds", result->seconds},
+                          {"tensors", toJson(result->decisions)},
+                          {"choices", toJson(report.choices)},
+                          {"libraries", json::Array(report.libraries)}}));
     return 0;
   }
   if (!options.quiet) {
     printDecisions(result->decisions);
+    printChoices(report.choices);
     errs() << formatv(
         "{0}: {1} ({2} of weights), {3} kernels in {4} calls, for {5}; {6:f1} "
         "s\n",
         options.output, formatBytes(report.fileBytes),
         formatBytes(report.weightBytes), report.kernels, report.calls,
         result->target, result->seconds);
+    for (const std::string &library : report.libraries)
+      errs() << "needs " << library << "\n";
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 //===- CompileModel.cpp - From a model's path to an artifact --------------===//
 #include "tools/CompileModel.h"
 #include "backends/cpu/CpuTarget.h"
+#include "backends/emit/Link.h"
 #include "tools/Calibration.h"
 #include "tools/Cli.h"
 #include "tools/ImageOption.h"
@@ -71,6 +72,34 @@ static std::string describe(const CompileOptions &options, const Model &model,
       .str();
 }
 
+/// The table of kernel times that choices rest on.
+static Expected<cpu::TimingTable> readTimings(const CompileOptions &options,
+                                              const cpu::Isa &isa) {
+  if (options.timings.empty())
+    return cpu::TimingTable::findShipped(isa.name);
+  Expected<cpu::TimingTable> timings = cpu::TimingTable::read(options.timings);
+  if (timings && timings->target != isa.name)
+    return createStringError("--timings %s: measured for target %s, not for "
+                             "%s: make a table with pare tune --target",
+                             options.timings.c_str(), timings->target.c_str(),
+                             isa.name.c_str());
+  return timings;
+}
+
+/// The providers asked for, as far as this build has them.
+static Expected<cpu::Providers> findProviders(const CompileOptions &options,
+                                              const cpu::Isa &isa) {
+  if (options.kernels == cpu::Providers::Generated)
+    return options.kernels;
+  auto libraries = emit::findOneDnn(isa.triple);
+  if (libraries)
+    return options.kernels;
+  if (options.kernels == cpu::Providers::OneDnn)
+    return libraries.takeError();
+  consumeError(libraries.takeError());
+  return cpu::Providers::Generated;
+}
+
 Expected<CompileResult> compileModel(const CompileOptions &options) {
   Phases phases(options.quiet);
   CompileResult result;
@@ -82,6 +111,13 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
     return importOptions.takeError();
   if (!options.calibration.empty() && options.quantize == Quantization::None)
     return createStringError("--calibrate is for --quantize int8");
+
+  Expected<cpu::TimingTable> timings = readTimings(options, *isa);
+  if (!timings)
+    return timings.takeError();
+  Expected<cpu::Providers> providers = findProviders(options, *isa);
+  if (!providers)
+    return providers.takeError();
 
   mlir::MLIRContext context;
   loadDialects(context);
@@ -102,7 +138,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
     info.images.push_back(std::move(*image));
   }
 
-  cpu::CpuTarget target(*isa);
+  cpu::CpuTarget target(*isa, std::move(*timings));
   PipelineOptions pipeline;
   pipeline.weights = model->weights.get();
   pipeline.quantize = options.quantize;
@@ -133,7 +169,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
   }
   Expected<emit::EmitReport> report =
       emit::emitModel(*model->module, *model->weights, info, *isa, options.kind,
-                      options.output);
+                      options.output, {*providers, &target.timings()});
   if (!report)
     return report.takeError();
   phases.finish("code");

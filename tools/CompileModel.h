@@ -14,6 +14,8 @@ struct CompileOptions {
   Quantization quantize = Quantization::None;
   emit::OutputKind kind = emit::OutputKind::Executable;
   std::vector<std::string> shapes, images, calibration;
+  cpu::Providers kernels = cpu::Providers::Generated;
+  std::string timings; ///< table of kernel times; empty: the one that ships
   unsigned threads = 0;
   bool quiet = false; ///< no progress on standard error
 };

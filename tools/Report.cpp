@@ -45,6 +45,25 @@ void printDecisions(ArrayRef<TensorDecision> decisions) {
   table.print(outs());
 }
 
+json::Value toJson(ArrayRef<cpu::Choice> choices) {
+  json::Array rows;
+  for (const cpu::Choice &c : choices)
+    rows.push_back(json::Object{{"value", c.name},
+                                {"op", c.op},
+                                {"provider", c.provider},
+                                {"reason", c.reason}});
+  return rows;
+}
+
+void printChoices(ArrayRef<cpu::Choice> choices) {
+  if (choices.empty())
+    return;
+  Table table({"value", "op", "kernel", "reason"}, {1, 2, 3});
+  for (const cpu::Choice &c : choices)
+    table.add({c.name, c.op, c.provider, c.reason});
+  table.print(outs());
+}
+
 Table::Table(std::vector<std::string> heads, ArrayRef<unsigned> left)
     : isLeft(heads.size()) {
   isLeft.front() = true;

@@ -2,6 +2,7 @@
 #ifndef PARE_TOOLS_REPORT_H
 #define PARE_TOOLS_REPORT_H
 
+#include "backends/cpu/Program.h"
 #include "passes/quantize/Int8.h"
 #include "llvm/Support/JSON.h"
 
@@ -15,6 +16,10 @@ llvm::json::Value toJson(llvm::ArrayRef<TensorDecision> decisions);
 /// The table of what was done to each tensor; equal rows of a repeated layer
 /// stay, since each is a tensor that the user knows by name.
 void printDecisions(llvm::ArrayRef<TensorDecision> decisions);
+
+/// Choices between providers of kernels.
+llvm::json::Value toJson(llvm::ArrayRef<cpu::Choice> choices);
+void printChoices(llvm::ArrayRef<cpu::Choice> choices);
 
 /// Prints columns with two spaces between: the first is left-aligned, as are
 /// those whose number is in `left`.

@@ -30,7 +30,7 @@ static int failUsage(StringRef message) {
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   const Subcommand commands[] = {compileCommand(), inspectCommand(),
-                                 benchCommand(), diffCommand()};
+                                 benchCommand(), diffCommand(), tuneCommand()};
   cl::SetVersionPrinter(
       [](raw_ostream &os) { os << "pare " << PARE_VERSION << "\n"; });
   const char *overview = "pare: trained models to small, fast executables\n\n"

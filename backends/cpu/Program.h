@@ -40,6 +40,7 @@ struct KernelCall {
   std::string kernel; ///< symbol in Program::kernels, or of a provider's shim
   std::string op;     ///< for people: "matmul+add+gelu int8"
   std::string provider = "generated";
+  std::string state; ///< symbol of the shim's PareStepState; empty: none
   mlir::Operation *source = nullptr; ///< the op of the graph that it computes
   std::vector<Operand> inputs, outputs;
   std::vector<nn::Dim> dims; ///< run-time extents, in the kernel's order
@@ -49,10 +50,17 @@ struct KernelCall {
   std::vector<std::pair<unsigned, unsigned>> inPlace;
 };
 
+/// Between the kernels of two providers.
+struct Choice {
+  std::string name; ///< of the value that the op makes
+  std::string op, provider, reason;
+};
+
 struct Program {
   mlir::OwningOpRef<mlir::ModuleOp> kernels;
   std::vector<KernelCall> calls;
   std::vector<PackedWeight> packed;
+  std::vector<Choice> choices; ///< ops that more than one provider computes
   std::deque<std::vector<uint8_t>> constants; ///< what `packed` reads of the IR
 };
 

@@ -1,8 +1,10 @@
 //===- Select.cpp - Choosing a kernel for every op
 //--------------------------===//
 #include "backends/cpu/Select.h"
+#include "backends/cpu/onednn/OneDnn.h"
 #include "backends/cpu/select/Entries.h"
 #include "backends/cpu/select/Tail.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <map>
 
 using namespace mlir;
@@ -27,6 +29,7 @@ llvm::ArrayRef<KernelEntry> getKernelTable() {
     append(getReduceEntries());
     append(getMovementEntries());
     append(getQuantizeEntries());
+    append(getOneDnnEntries());
     return rows;
   }();
   return table;
@@ -144,8 +147,10 @@ bool isView(Operation *op) {
 }
 
 static const KernelEntry *findEntry(Operation *op, const Isa &isa,
-                                    std::string &why) {
+                                    StringRef provider, std::string &why) {
   for (const KernelEntry &entry : getKernelTable()) {
+    if (entry.provider != provider)
+      continue;
     std::optional<std::string> reason = entry.whyNot(op, isa);
     if (!reason)
       return &entry;
@@ -159,13 +164,80 @@ std::optional<std::string> whyNoKernel(Operation *op, const Isa &isa) {
   if (isView(op))
     return std::nullopt;
   std::string why = "no kernel computes it";
-  return findEntry(op, isa, why) ? std::nullopt : std::optional(why);
+  return findEntry(op, isa, "generated", why) ? std::nullopt
+                                              : std::optional(why);
 }
 
 static std::string describe(Operation *op) {
   if (auto fused = dyn_cast<nn::FusedOp>(op))
     return fused.getLabel().str();
   return op->getName().getStringRef().str();
+}
+
+/// The weight product that `op` computes in float, at typical sizes: 64 within
+/// the declared bounds for dynamic ones.
+static std::optional<ProductShape> getProductShape(Operation *op) {
+  auto matmul = findAnchor<nn::MatMulOp>(op);
+  if (!matmul)
+    return std::nullopt;
+  nn::Shape lhs = nn::getShape(matmul.getLhs().getType()),
+            out = nn::getShape(matmul.getType());
+  auto entry = op->getParentOfType<func::FuncOp>();
+  SmallVector<int64_t> symbols(64, 64);
+  for (auto [attribute, isBelow] :
+       {std::pair(nn::kDimMaxAttr, false), {nn::kDimMinAttr, true}})
+    if (auto bounds = entry->getAttrOfType<DenseI64ArrayAttr>(attribute))
+      for (auto [size, bound] : llvm::zip(symbols, bounds.asArrayRef()))
+        size = isBelow ? std::max(size, bound) : std::min(size, bound);
+  nn::Dim m = nn::product(ArrayRef(lhs).drop_back(), op->getContext());
+  return ProductShape{nn::evaluate(m, symbols),
+                      nn::evaluate(lhs.back(), symbols),
+                      nn::evaluate(out.back(), symbols)};
+}
+
+/// Whether oneDNN's kernel is to be preferred to the generated one.
+static bool prefersOneDnn(Operation *op, const SelectOptions &options,
+                          std::string &reason) {
+  if (options.providers == Providers::OneDnn) {
+    reason = "asked for";
+    return true;
+  }
+  std::optional<ProductShape> shape = getProductShape(op);
+  if (!shape || !options.timings) {
+    reason = "no timings";
+    return false;
+  }
+  auto ours = options.timings->estimate("matmul", "f32", "generated", *shape),
+       theirs = options.timings->estimate("matmul", "f32", "onednn", *shape);
+  if (!ours || !theirs) {
+    reason = "no timings of both";
+    return false;
+  }
+  reason = llvm::formatv("generated {0:f1} us, onednn {1:f1} us",
+                         ours->nanoseconds * 1e-3, theirs->nanoseconds * 1e-3)
+               .str();
+  return theirs->nanoseconds < ours->nanoseconds;
+}
+
+/// Picks the entry that computes `op`; records the choice where there was one.
+static const KernelEntry *chooseEntry(Operation *op, const Isa &isa,
+                                      const SelectOptions &options,
+                                      Program &program, std::string &why) {
+  const KernelEntry *ours = findEntry(op, isa, "generated", why);
+  if (options.providers == Providers::Generated)
+    return ours;
+  std::string ignored;
+  const KernelEntry *theirs = findEntry(op, isa, "onednn", ignored);
+  if (!ours || !theirs)
+    return ours ? ours : theirs;
+  Choice choice;
+  choice.name = nn::getValueName(op->getResult(0)).str();
+  choice.op = describe(op);
+  const KernelEntry *chosen =
+      prefersOneDnn(op, options, choice.reason) ? theirs : ours;
+  choice.provider = chosen->provider.str();
+  program.choices.push_back(std::move(choice));
+  return chosen;
 }
 
 /// A result that is an input, a constant or another result's buffer has to be
@@ -186,8 +258,10 @@ static void copyForwardedResults(func::FuncOp entry) {
   }
 }
 
-llvm::Expected<Program>
-selectKernels(ModuleOp module, const WeightStore &weights, const Isa &isa) {
+llvm::Expected<Program> selectKernels(ModuleOp module,
+                                      const WeightStore &weights,
+                                      const Isa &isa,
+                                      const SelectOptions &options) {
   Program program;
   program.kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
   Selector selector(isa, weights, program);
@@ -199,7 +273,7 @@ selectKernels(ModuleOp module, const WeightStore &weights, const Isa &isa) {
     if (isView(&op))
       continue;
     std::string why = "no kernel computes it";
-    const KernelEntry *found = findEntry(&op, isa, why);
+    const KernelEntry *found = chooseEntry(&op, isa, options, program, why);
     if (!found) {
       ++missing[describe(&op) + " (" + why + ")"];
       continue;

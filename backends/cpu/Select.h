@@ -10,6 +10,7 @@
 #include "backends/cpu/Isa.h"
 #include "backends/cpu/Program.h"
 #include "backends/cpu/kernels/KernelBuilder.h"
+#include "backends/cpu/timing/TimingTable.h"
 #include "frontend/weights/WeightStore.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
@@ -65,7 +66,19 @@ struct KernelEntry {
   llvm::Error (*build)(mlir::Operation *op, Selector &selector);
 };
 
-/// All rows; the first that takes an op builds it.
+/// `--kernels`: whose kernels are used where several providers have one.
+enum class Providers {
+  Generated, ///< pare's own: artifacts need nothing beside them
+  OneDnn,    ///< oneDNN's wherever it has one
+  Auto,      ///< the faster one by the timing table; without rows, pare's own
+};
+
+struct SelectOptions {
+  Providers providers = Providers::Generated;
+  const TimingTable *timings = nullptr; ///< may be null
+};
+
+/// All rows; the first of a provider that takes an op builds it.
 llvm::ArrayRef<KernelEntry> getKernelTable();
 
 /// Whether an op takes no kernel because it only renames bytes: params,
@@ -82,7 +95,8 @@ std::optional<std::string> whyNoKernel(mlir::Operation *op, const Isa &isa);
 /// without a kernel.
 llvm::Expected<Program> selectKernels(mlir::ModuleOp module,
                                       const WeightStore &weights,
-                                      const Isa &isa);
+                                      const Isa &isa,
+                                      const SelectOptions &options = {});
 
 } // namespace pare::cpu
 

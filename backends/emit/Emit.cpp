@@ -148,9 +148,28 @@ static Error emitLibrary(const EntryPoints &entryPoints, const ModelInfo &info,
   return Error::success();
 }
 
+/// Copies shared libraries into the folder of `output`.
+static Error copyBeside(ArrayRef<std::string> libraries, StringRef output,
+                        Outputs &outputs, EmitReport &report) {
+  for (const std::string &library : libraries) {
+    SmallString<256> path(sys::path::parent_path(output));
+    sys::path::append(path, sys::path::filename(library));
+    std::string temporary = outputs.temporary(path, ".tmp");
+    if (std::error_code error = sys::fs::copy_file(library, temporary))
+      return createStringError(error, "cannot copy '%s' to '%s': %s",
+                               library.c_str(), path.c_str(),
+                               error.message().c_str());
+    if (Error error = outputs.keep(temporary, path))
+      return error;
+    report.libraries.push_back(std::string(path));
+  }
+  return Error::success();
+}
+
 Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
                                const ModelInfo &info, const cpu::Isa &isa,
-                               OutputKind kind, StringRef output) {
+                               OutputKind kind, StringRef output,
+                               const cpu::SelectOptions &select) {
   for (const std::string &path : getOutputs(kind, output))
     if (Error error = checkOutput(path))
       return std::move(error);
@@ -165,9 +184,18 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
     return report;
   }
 
-  Expected<cpu::Program> program = cpu::selectKernels(graph, weights, isa);
+  Expected<cpu::Program> program =
+      cpu::selectKernels(graph, weights, isa, select);
   if (!program)
     return program.takeError();
+  report.choices = program->choices;
+  bool usesOneDnn = any_of(program->calls, [](const cpu::KernelCall &call) {
+    return call.provider == "onednn";
+  });
+  if (usesOneDnn && kind == OutputKind::Library)
+    return createStringError(
+        "--emit lib takes generated kernels only: libraries have no other "
+        "files beside them; leave out --kernels");
 
   std::string weightsPath = outputs.temporary(output, ".weights.o");
   bool isX86 = Triple(isa.triple).isX86();
@@ -240,9 +268,19 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
     modules.push_back("pare_module_embed");
   if (!info.images.empty())
     modules.push_back("pare_module_image");
-  if (Error error = linkExecutable(isa.triple, {objectPath, weightsPath},
-                                   modules, temporary))
+  if (usesOneDnn) {
+    Expected<std::vector<std::string>> libraries = findOneDnn(isa.triple);
+    if (!libraries)
+      return libraries.takeError();
+    if (Error error = linkWithOneDnn(isa.triple, {objectPath, weightsPath},
+                                     modules, *libraries, temporary))
+      return std::move(error);
+    if (Error error = copyBeside(*libraries, output, outputs, report))
+      return std::move(error);
+  } else if (Error error = linkExecutable(isa.triple, {objectPath, weightsPath},
+                                          modules, temporary)) {
     return std::move(error);
+  }
   sys::fs::file_status status;
   sys::fs::status(temporary, status);
   report.fileBytes = status.getSize();

@@ -107,6 +107,43 @@ Error linkExecutable(StringRef triple, ArrayRef<std::string> objects,
   return link(std::move(args), output);
 }
 
+Expected<std::vector<std::string>> findOneDnn(StringRef triple) {
+  Expected<std::string> folder = findRuntime(triple);
+  if (!folder)
+    return folder.takeError();
+  if (!sys::fs::exists(*folder + "/libpare_onednn.a"))
+    return createStringError(
+        "--kernels=onednn: this build of pare has no oneDNN for '" + triple +
+        "': install oneDNN 3 (tools/setup) and build again");
+  return std::vector<std::string>{*folder + "/libdnnl.so.3",
+                                  *folder + "/libgomp.so.1"};
+}
+
+Error linkWithOneDnn(StringRef triple, ArrayRef<std::string> objects,
+                     ArrayRef<std::string> modules,
+                     ArrayRef<std::string> libraries, StringRef output) {
+  Expected<std::string> folder = findRuntime(triple);
+  if (!folder)
+    return folder.takeError();
+  // DT_RPATH and not DT_RUNPATH: libdnnl.so needs its own libraries from there.
+  std::vector<std::string> args = {
+      "-no-pie",
+      "--gc-sections",
+      "-O1",
+      "-s",
+      "-rpath=$ORIGIN",
+      "--disable-new-dtags",
+      "--allow-shlib-undefined",
+      "--dynamic-linker=/lib64/ld-linux-x86-64.so.2"};
+  for (const std::string &module : modules)
+    args.insert(args.end(), {"-u", module});
+  append(args, {}, *folder, {"crt1.o", "crti.o"});
+  append(args, objects, *folder, {"libpare_rt.a", "libpare_onednn.a"});
+  append(args, libraries, *folder,
+         {"libc.so.6", "libpare_c.a", "libgcc.a", "crtn.o"});
+  return link(std::move(args), output);
+}
+
 Error linkShared(StringRef triple, ArrayRef<std::string> objects,
                  StringRef soname, StringRef output) {
   Expected<std::string> folder = findRuntime(triple);

@@ -22,6 +22,18 @@ llvm::Error linkExecutable(llvm::StringRef triple,
                            llvm::ArrayRef<std::string> modules,
                            llvm::StringRef output);
 
+/// The libraries that an executable with kernels of oneDNN needs beside it, as
+/// paths; an error where this build of pare has none.
+llvm::Expected<std::vector<std::string>> findOneDnn(llvm::StringRef triple);
+
+/// Links an executable with kernels of oneDNN: dynamic, on libc and on
+/// `libraries`, which it looks for in its own folder.
+llvm::Error linkWithOneDnn(llvm::StringRef triple,
+                           llvm::ArrayRef<std::string> objects,
+                           llvm::ArrayRef<std::string> modules,
+                           llvm::ArrayRef<std::string> libraries,
+                           llvm::StringRef output);
+
 /// Links objects and the runtime into a shared library that needs libc only
 /// and exports what the objects' own symbols of default visibility are.
 llvm::Error linkShared(llvm::StringRef triple,

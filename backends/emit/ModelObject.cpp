@@ -250,6 +250,10 @@ Constant *ModelBuilder::step(unsigned index) {
     ptrs.push_back(ref(r));
   for (unsigned slot : step.dims)
     dims.push_back(tables.u32(slot));
+  Constant *state = tables.null();
+  if (!call.state.empty())
+    state = cast<Constant>(module.getOrInsertGlobal(
+        call.state, Type::getInt8Ty(tables.context)));
   StringRef name =
       call.outputs.empty() ? "" : nn::getValueName(call.outputs.front().value);
   return tables.record({kernel, tables.text(name), tables.text(call.op),
@@ -257,7 +261,7 @@ Constant *ModelBuilder::step(unsigned index) {
                         tables.u32(ptrs.size()), tables.u32(call.inputs.size()),
                         tables.array(dims, "dims"), tables.u32(dims.size()),
                         tables.u32(step.grid), tables.u32(step.flops),
-                        tables.u32(step.bytes)});
+                        tables.u32(step.bytes), state});
 }
 
 int ModelBuilder::findInput(StringRef name) {

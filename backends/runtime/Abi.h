@@ -49,6 +49,19 @@ typedef enum {
 typedef void (*PareKernel)(void *const *ptrs, const int64_t *dims, int64_t task,
                            void *scratch);
 
+/* What a library's kernel needs besides its buffers, such as primitives and
+   weights in the library's own layout. Each context makes its own before a run
+   whose shapes are not the last one's; the kernel finds it behind the step's
+   buffers, in ptrs[num_ptrs]. */
+typedef struct {
+  /* The state for `dims`. `state`: what the last call returned, null at first;
+     it is taken over. `weights[i]`: the step's ptrs[i] where that is a weight,
+     else null. Null with one line in `error` where it cannot be made. */
+  void *(*prepare)(void *state, const void *const *weights, const int64_t *dims,
+                   char *error, uint64_t error_bytes);
+  void (*destroy)(void *state);
+} PareStepState;
+
 typedef enum {
   PARE_SPACE_ARENA = 0,   /* base: context arena;      offset: slots[index] */
   PARE_SPACE_WEIGHTS = 1, /* base: model weights;      offset: index (bytes) */
@@ -76,6 +89,7 @@ typedef struct {
   uint32_t grid_slot;  /* number of tasks = slots[grid_slot] */
   uint32_t flops_slot; /* multiply-add counts 2; for profiles */
   uint32_t bytes_slot; /* compulsory traffic; for profiles */
+  const PareStepState *state; /* null: the kernel needs none */
 } PareStep;
 
 /* A tensor of the model's interface. dims[i] >= 0 is fixed, otherwise

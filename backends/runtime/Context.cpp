@@ -150,6 +150,46 @@ static bool failShape(PareContext &context, uint32_t input,
   return false;
 }
 
+static void *resolve(const PareContext &context, const PareRef &ref,
+                     const PareTensor *inputs, const PareTensor *outputs) {
+  int64_t offset = ref.offset_slot ? context.slots[ref.offset_slot - 1] : 0;
+  switch (ref.space) {
+  case PARE_SPACE_ARENA:
+    return context.arena.data + context.slots[ref.index] + offset;
+  case PARE_SPACE_WEIGHTS:
+    return const_cast<uint8_t *>(context.weights) + ref.index + offset;
+  case PARE_SPACE_INPUT:
+    return static_cast<uint8_t *>(inputs[ref.index].data) + offset;
+  default:
+    return static_cast<uint8_t *>(outputs[ref.index].data) + offset;
+  }
+}
+
+/// Lets the libraries of steps that have any know the shapes.
+static bool prepareStates(PareContext &context) {
+  const PareModel &model = *context.model;
+  for (uint32_t s = 0; s < model.num_steps; ++s) {
+    const PareStep &step = model.steps[s];
+    if (!step.state)
+      continue;
+    const void *weights[kMaxPointers] = {};
+    int64_t dims[kMaxPointers];
+    for (uint32_t i = 0; i < step.num_ptrs; ++i)
+      if (step.ptrs[i].space == PARE_SPACE_WEIGHTS)
+        weights[i] = resolve(context, step.ptrs[i], nullptr, nullptr);
+    for (uint32_t i = 0; i < step.num_dims; ++i)
+      dims[i] = context.slots[step.dim_slots[i]];
+    char cause[160] = "";
+    context.states[s] = step.state->prepare(context.states[s], weights, dims,
+                                            cause, sizeof(cause));
+    if (context.states[s])
+      continue;
+    context.error.start().put("'").put(step.name).put("': ").put(cause);
+    return false;
+  }
+  return true;
+}
+
 bool pare::rt::planShapes(PareContext &context, const PareTensor *inputs) {
   const PareModel &model = *context.model;
   for (uint32_t i = 0; i < model.num_inputs; ++i) {
@@ -193,7 +233,8 @@ bool pare::rt::planShapes(PareContext &context, const PareTensor *inputs) {
   if (changed) {
     context.planned = false;
     model.plan(context.symbols, context.slots);
-    if (!checkConstraints(context) || !ensureMemory(context))
+    if (!checkConstraints(context) || !ensureMemory(context) ||
+        !prepareStates(context))
       return false;
     context.planned = true;
   }
@@ -266,21 +307,6 @@ static void runTask(void *state, int64_t task, uint32_t worker) {
   call->kernel(call->ptrs, call->dims, task, call->scratch[worker].data);
 }
 
-static void *resolve(const PareContext &context, const PareRef &ref,
-                     const PareTensor *inputs, const PareTensor *outputs) {
-  int64_t offset = ref.offset_slot ? context.slots[ref.offset_slot - 1] : 0;
-  switch (ref.space) {
-  case PARE_SPACE_ARENA:
-    return context.arena.data + context.slots[ref.index] + offset;
-  case PARE_SPACE_WEIGHTS:
-    return const_cast<uint8_t *>(context.weights) + ref.index + offset;
-  case PARE_SPACE_INPUT:
-    return static_cast<uint8_t *>(inputs[ref.index].data) + offset;
-  default:
-    return static_cast<uint8_t *>(outputs[ref.index].data) + offset;
-  }
-}
-
 static void probeStep(PareContext &context, uint32_t step,
                       const PareTensor *inputs, const PareTensor *outputs) {
   const PareModel &model = *context.model;
@@ -299,7 +325,7 @@ static void probeStep(PareContext &context, uint32_t step,
 static void runSteps(PareContext &context, const PareTensor *inputs,
                      const PareTensor *outputs) {
   const PareModel &model = *context.model;
-  void *ptrs[kMaxPointers];
+  void *ptrs[kMaxPointers + 1];
   int64_t dims[kMaxPointers];
   StepCall call;
   call.scratch = context.scratch;
@@ -310,6 +336,7 @@ static void runSteps(PareContext &context, const PareTensor *inputs,
     uint64_t begin = context.stepNanos ? nowNanos() : 0;
     for (uint32_t i = 0; i < step.num_ptrs; ++i)
       ptrs[i] = resolve(context, step.ptrs[i], inputs, outputs);
+    ptrs[step.num_ptrs] = context.states[s];
     for (uint32_t i = 0; i < step.num_dims; ++i)
       dims[i] = context.slots[step.dim_slots[i]];
     call.kernel = step.kernel;
@@ -384,8 +411,9 @@ static bool setUp(PareContext &context, const PareOptions &options) {
   context.symbols = static_cast<int64_t *>(count(model.num_dims, 8));
   context.slots = static_cast<int64_t *>(count(model.num_slots, 8));
   context.scratch = static_cast<Block *>(count(context.threads, sizeof(Block)));
+  context.states = static_cast<void **>(count(model.num_steps, sizeof(void *)));
   if ((!options.pool && !context.ownPool) || !context.symbols ||
-      !context.slots || !context.scratch) {
+      !context.slots || !context.scratch || !context.states) {
     error.start().put("out of memory");
     return false;
   }
@@ -446,6 +474,10 @@ void pare_destroy(PareContext *context) {
     return;
   if (context->ownPool)
     context->ownPool->destroy();
+  for (uint32_t s = 0; context->states && s < context->model->num_steps; ++s)
+    if (context->states[s])
+      context->model->steps[s].state->destroy(context->states[s]);
+  free(context->states);
   context->arena.release(*context);
   for (uint32_t i = 0; context->scratch && i < context->threads; ++i)
     context->scratch[i].release(*context);

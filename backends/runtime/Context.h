@@ -52,6 +52,7 @@ struct PareContext {
   int64_t *slots = nullptr;   ///< model->num_slots
   pare::rt::Block arena;
   pare::rt::Block *scratch = nullptr; ///< one per thread
+  void **states = nullptr;            ///< of model->steps (PareStepState)
   pare::rt::GuardedBuffer weightsCopy;
 
   uint64_t *stepNanos = nullptr;

@@ -45,6 +45,14 @@ static void putTensorsJson(Writer &text, const PareModel &model,
   text.put(']');
 }
 
+/// Steps whose kernel is a shared library's.
+static uint32_t countLibrarySteps(const PareModel &model) {
+  uint32_t count = 0;
+  for (uint32_t s = 0; s < model.num_steps; ++s)
+    count += model.steps[s].state != nullptr;
+  return count;
+}
+
 static void putText(Writer &text, const PareModel &model) {
   text.put("model     ").put(model.name).put('\n');
   text.put("target    ").put(model.target).put('\n');
@@ -67,7 +75,12 @@ static void putText(Writer &text, const PareModel &model) {
     text.put(image.bgr ? " bgr" : image.channels == 1 ? " grey" : " rgb");
     text.put(image.nchw ? " nchw\n" : " nhwc\n");
   }
-  text.put("steps     ").num(model.num_steps).put('\n');
+  text.put("steps     ").num(model.num_steps);
+  if (uint32_t steps = countLibrarySteps(model))
+    text.put(", ").num(steps).put(
+        " of them by oneDNN: needs libdnnl.so.3 and libgomp.so.1 beside this "
+        "file, and reorders their weights in memory at the first run");
+  text.put('\n');
   text.put("weights   ")
       .unsignedNum(model.weights_bytes)
       .put(" bytes, sha256 ");
@@ -93,6 +106,7 @@ static void putJson(Writer &text, const PareModel &model, bool verified) {
         .num(model.dims[i].max)
         .put('}');
   text.put("],\"steps\":").num(model.num_steps);
+  text.put(",\"onednn_steps\":").num(countLibrarySteps(model));
   text.put(",\"weights_bytes\":").unsignedNum(model.weights_bytes);
   text.put(",\"weights_sha256\":\"");
   putHex(text, model.weights_sha256);
