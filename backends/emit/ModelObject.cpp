@@ -252,8 +252,8 @@ Constant *ModelBuilder::step(unsigned index) {
     dims.push_back(tables.u32(slot));
   Constant *state = tables.null();
   if (!call.state.empty())
-    state = cast<Constant>(module.getOrInsertGlobal(
-        call.state, Type::getInt8Ty(tables.context)));
+    state = cast<Constant>(
+        module.getOrInsertGlobal(call.state, Type::getInt8Ty(tables.context)));
   StringRef name =
       call.outputs.empty() ? "" : nn::getValueName(call.outputs.front().value);
   return tables.record({kernel, tables.text(name), tables.text(call.op),

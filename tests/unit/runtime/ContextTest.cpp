@@ -302,3 +302,73 @@ TEST(Context, ProfileAndProbe) {
   EXPECT_EQ(pare_slot(toy.context, pare_model.steps[0].flops_slot),
             2 * 6 * toy::kIn * toy::kOut);
 }
+
+//===----------------------------------------------------------------------===//
+// Steps with a state
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Of the toy's doubling step, which here takes its factor from its state.
+struct DoublingState {
+  float factor;
+  int64_t batch;
+};
+int made, destroyed;
+
+void *prepareDoubling(void *old, const void *const *weights,
+                      const int64_t *dims, char *error, uint64_t errorBytes) {
+  EXPECT_EQ(weights[0], nullptr); // an activation
+  delete static_cast<DoublingState *>(old);
+  if (dims[0] == 13) {
+    snprintf(error, errorBytes, "thirteen is refused");
+    ++destroyed;
+    return nullptr;
+  }
+  ++made;
+  return new DoublingState{2, dims[0]};
+}
+
+void destroyDoubling(void *state) {
+  delete static_cast<DoublingState *>(state);
+  ++destroyed;
+}
+
+void doubleByState(void *const *ptrs, const int64_t *dims, int64_t, void *) {
+  auto *state = static_cast<const DoublingState *>(ptrs[2]);
+  EXPECT_EQ(state->batch, dims[0]);
+  for (int64_t i = 0; i < dims[0] * toy::kOut; ++i)
+    static_cast<float *>(ptrs[1])[i] =
+        state->factor * static_cast<const float *>(ptrs[0])[i];
+}
+
+const PareStepState kDoublingState = {prepareDoubling, destroyDoubling};
+
+} // namespace
+
+TEST(StepState, IsMadeWhenShapesChangeAndGoesWithTheContext) {
+  std::vector<PareStep> steps(pare_model.steps,
+                              pare_model.steps + pare_model.num_steps);
+  ASSERT_STREQ(steps[2].op, "mul");
+  steps[2].kernel = doubleByState;
+  steps[2].state = &kDoublingState;
+  PareModel model = pare_model;
+  model.steps = steps.data();
+  made = destroyed = 0;
+  {
+    Toy toy({}, model), other({}, model);
+    EXPECT_EQ(made, 0);
+    for (int64_t batch : {5, 5, 9})
+      EXPECT_EQ(toy.run(batch), reference(makeInput(batch), batch));
+    EXPECT_EQ(made, 2);
+    EXPECT_EQ(other.run(5), reference(makeInput(5), 5));
+    EXPECT_EQ(made, 3);
+
+    std::vector<float> x = makeInput(13);
+    PareTensor input = tensorOf(x, 13), outputs[2] = {};
+    EXPECT_EQ(pare_output_shapes(other.context, &input, outputs), 1);
+    EXPECT_STREQ(pare_error(other.context), "'y': thirteen is refused");
+    EXPECT_EQ(other.run(4), reference(makeInput(4), 4));
+  }
+  EXPECT_EQ(destroyed, 3); // the refused one, and each context's last
+}

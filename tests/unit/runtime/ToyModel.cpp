@@ -110,13 +110,13 @@ void matmulFixed(void *const *ptrs, const int64_t *, int64_t row,
 
 const PareStep kSteps[] = {
     {matmulFixed, "hidden", "matmul", "generated", kMatmulRefs, 3, 2, nullptr,
-     0, Batch, Flops, Bytes},
+     0, Batch, Flops, Bytes, nullptr},
     {relu, "relu", "relu", "generated", kReluRefs, 2, 1, nullptr, 0, Batch,
-     Bytes, Bytes},
+     Bytes, Bytes, nullptr},
     {twice, "y", "mul", "generated", kTwiceRefs, 2, 1, kBatchDim, 1, One, Bytes,
-     Bytes},
+     Bytes, nullptr},
     {argmax, "best", "argmax", "generated", kArgmaxRefs, 2, 1, nullptr, 0,
-     Batch, Bytes, Bytes},
+     Batch, Bytes, Bytes, nullptr},
 };
 
 const PareTensorInfo kInputs[] = {{"x", PARE_F32, 2, {-1 - Batch, kIn}}};
