@@ -30,13 +30,17 @@ public:
   /// instruction: i8 (the code), ui8 (code + 128) or i16.
   virtual mlir::Type codeType(mlir::MLIRContext *context) const = 0;
 
-  /// Whether a kernel exists for `op` (an nn op or nn.fused); otherwise why not.
-  virtual std::optional<std::string> whyUnsupported(mlir::Operation *op) const = 0;
+  /// Whether a kernel exists for `op` (an nn op or nn.fused); otherwise why
+  /// not.
+  virtual std::optional<std::string>
+  whyUnsupported(mlir::Operation *op) const = 0;
 
   /// The best kernel's estimate for a matrix product of M x K by K x N, or a
   /// convolution seen as one, in the given weight format ("f32", "int8");
   /// nullopt: no kernel.
-  virtual std::optional<KernelEstimate> estimateMatMul(int64_t m, int64_t k, int64_t n, llvm::StringRef format) const = 0;
+  virtual std::optional<KernelEstimate>
+  estimateMatMul(int64_t m, int64_t k, int64_t n,
+                 llvm::StringRef format) const = 0;
 };
 
 } // namespace pare
