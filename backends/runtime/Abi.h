@@ -86,9 +86,9 @@ typedef struct {
   uint32_t num_inputs; /* ptrs[0, num_inputs) are read, the rest written */
   const uint32_t *dim_slots; /* dims[i] = slots[dim_slots[i]] */
   uint32_t num_dims;
-  uint32_t grid_slot;  /* number of tasks = slots[grid_slot] */
-  uint32_t flops_slot; /* multiply-add counts 2; for profiles */
-  uint32_t bytes_slot; /* compulsory traffic; for profiles */
+  uint32_t grid_slot;         /* number of tasks = slots[grid_slot] */
+  uint32_t flops_slot;        /* multiply-add counts 2; for profiles */
+  uint32_t bytes_slot;        /* compulsory traffic; for profiles */
   const PareStepState *state; /* null: the kernel needs none */
 } PareStep;
 

@@ -24,8 +24,8 @@ struct Block {
 /// fills the context's slots. False with the context's error set.
 bool planShapes(PareContext &context, const PareTensor *inputs);
 
-/// "[1, 3, height, width]": fixed extents as numbers, symbolic ones by name, derived
-/// ones as `?`.
+/// "[1, 3, height, width]": fixed extents as numbers, symbolic ones by name,
+/// derived ones as `?`.
 void putShape(Writer &text, const PareModel &model, const PareTensorInfo &info);
 
 /// The symbolic dimension that a negative PareTensorInfo extent stands for;

@@ -15,8 +15,9 @@ static bool overlap(const Buffer &a, const Buffer &b) {
 /// Indices of buffers, largest first; equal sizes in order of birth.
 static SmallVector<unsigned> bySize(ArrayRef<int64_t> sizes) {
   auto order = llvm::to_vector(llvm::seq<unsigned>(0, sizes.size()));
-  llvm::sort(
-      order, [&](unsigned a, unsigned b) { return std::pair(-sizes[a], a) < std::pair(-sizes[b], b); });
+  llvm::sort(order, [&](unsigned a, unsigned b) {
+    return std::pair(-sizes[a], a) < std::pair(-sizes[b], b);
+  });
   return order;
 }
 
