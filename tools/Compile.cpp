@@ -48,6 +48,10 @@ static cl::list<std::string> images(
         "std of pixel values divided by 255, one or one per channel; "
         "layout=nchw|nhwc; rgb, bgr or gray"),
     cl::sub(command));
+static cl::list<std::string> keepFloat(
+    "keep-float", cl::CommaSeparated, cl::value_desc("pattern,…"),
+    cl::desc("Weights that stay float, by name or pattern: 'decoder.*'"),
+    cl::sub(command));
 static cl::list<std::string> calibration(
     "calibrate", cl::CommaSeparated, cl::value_desc("dir|file,…"),
     cl::desc("Samples (.npz, .npy, pictures) for the scales of int8 "
@@ -106,6 +110,7 @@ static CompileOptions getOptions() {
   options.shapes = shapes;
   options.images = images;
   options.calibration = calibration;
+  options.keepFloat = keepFloat;
   options.kernels = kernels;
   options.timings = timings;
   options.threads = threads;

@@ -111,6 +111,8 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
     return importOptions.takeError();
   if (!options.calibration.empty() && options.quantize == Quantization::None)
     return createStringError("--calibrate is for --quantize int8");
+  if (!options.keepFloat.empty() && options.quantize == Quantization::None)
+    return createStringError("--keep-float is for --quantize int8");
 
   Expected<cpu::TimingTable> timings = readTimings(options, *isa);
   if (!timings)
@@ -144,6 +146,13 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
   pipeline.quantize = options.quantize;
   pipeline.int8.target = &target;
   pipeline.int8.decisions = &result.decisions;
+  for (const std::string &text : options.keepFloat) {
+    Expected<GlobPattern> pattern = GlobPattern::create(text);
+    if (!pattern)
+      return createStringError("--keep-float %s: %s", text.c_str(),
+                               toString(pattern.takeError()).c_str());
+    pipeline.int8.keepFloat.push_back(std::move(*pattern));
+  }
   if (!options.calibration.empty()) {
     Expected<std::vector<Sample>> samples =
         readCalibration(options.calibration, entry, info.images);

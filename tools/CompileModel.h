@@ -13,7 +13,7 @@ struct CompileOptions {
   std::string target = "host";
   Quantization quantize = Quantization::None;
   emit::OutputKind kind = emit::OutputKind::Executable;
-  std::vector<std::string> shapes, images, calibration;
+  std::vector<std::string> shapes, images, calibration, keepFloat;
   cpu::Providers kernels = cpu::Providers::Generated;
   std::string timings; ///< table of kernel times; empty: the one that ships
   unsigned threads = 0;

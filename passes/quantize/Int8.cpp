@@ -73,6 +73,20 @@ private:
            }) >= 2;
   }
 
+  /// Whether the user named the weight, or one that was merged into it.
+  bool isKeptFloat(nn::WeightOp weight) const {
+    auto matches = [&](StringRef name) {
+      return llvm::any_of(options.keepFloat,
+                          [&](const llvm::GlobPattern &pattern) {
+                            return pattern.match(name);
+                          });
+    };
+    auto sources = weight->getAttrOfType<ArrayAttr>(kSourcesAttr);
+    return matches(getSourceName(weight)) ||
+           (sources &&
+            llvm::any_of(sources.getAsValueRange<StringAttr>(), matches));
+  }
+
   /// Why `op` keeps its weight in float; nullopt if it can have codes.
   std::optional<std::string> whyFloat(OpOperand &use) {
     Operation *op = use.getOwner();
@@ -249,7 +263,9 @@ private:
     bool keepsFloat = false;
     int64_t axis = uses.empty() ? 0 : getOutputAxis(*uses.front());
     for (OpOperand *use : uses) {
-      if (std::optional<std::string> reason = whyFloat(*use)) {
+      if (std::optional<std::string> reason =
+              isKeptFloat(weight) ? std::string("as --keep-float says")
+                                  : whyFloat(*use)) {
         keepsFloat = true;
         if (decision.reason.empty())
           decision.reason = *reason;
