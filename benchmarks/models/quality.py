@@ -50,6 +50,9 @@ def int8(folder):
     recognizer = artifact.compile(models.RECOGNIZER.source, folder / "rec-int8", INT8, *flags)
     same = quality.line_agreement(recognizer, 300, 10)
     report("recognizer int8, same text, 300 rendered lines", 100 * same, 97, "%", at_least=True)
+    kept = artifact.compile(models.RECOGNIZER.source, folder / "rec-kept", INT8, "--keep-float=conv*", *flags)
+    same = quality.line_agreement(kept, 300, 10)
+    report("recognizer int8 but for convolutions, same text", 100 * same, 97, "%", at_least=True)
 
     flags = artifact.shape_flags(models.VIT.shapes((1,)))
     vit = artifact.compile(models.VIT.source, folder / "vit-int8", INT8, *flags)

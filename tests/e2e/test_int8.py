@@ -11,8 +11,13 @@ def test_sentence_embeddings(compiled):
 
 
 def test_recognized_text(compiled):
+    """Everything in int8 keeps most lines; with the convolutions in float,
+    nearly all. What it keeps of 300 lines: tools/bench-quality int8."""
     flags = artifact.shape_flags(RECOGNIZER.shapes((5, 320)))
-    assert quality.line_agreement(compiled(RECOGNIZER, "--quantize=int8", *flags), 100, 5) >= 0.97
+    binary = compiled(RECOGNIZER, "--quantize=int8", *flags)
+    assert quality.line_agreement(binary, 100, 5) >= 0.85
+    binary = compiled(RECOGNIZER, "--quantize=int8", "--keep-float=conv*", *flags)
+    assert quality.line_agreement(binary, 100, 5) >= 0.97
 
 
 def test_importance_maps(compiled):

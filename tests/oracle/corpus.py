@@ -50,17 +50,26 @@ def text_lines(count):
 
 def render_line(text, seed, height=48, width=320):
     """`text` as the recognizer takes it, [3, height, width] in [-1, 1]: dark
-    on light in one of the DejaVu fonts, slightly noisy, padded with 0."""
+    on light in one of the DejaVu fonts, slightly noisy, as many words as fit,
+    padded with 0."""
     from PIL import Image, ImageDraw, ImageFont
 
     random = np.random.default_rng(seed)
     face = random.choice(["DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf"])
     font = ImageFont.truetype(FONTS / face, int(random.integers(22, 34)))
-    left, top, right, bottom = font.getbbox(text)
     paper, ink = int(random.integers(200, 256)), int(random.integers(0, 80))
+    # The model's own preprocessing keeps the aspect ratio: words that would
+    # have to be squeezed into the width are left out.
+    words = text.split()
+    while True:
+        left, top, right, bottom = font.getbbox(" ".join(words))
+        scaled = -(-(right - left + 12) * height // (bottom - top + 12))
+        if scaled <= width or len(words) == 1:
+            break
+        words.pop()
+    scaled = min(scaled, width)
     image = Image.new("L", (right - left + 12, bottom - top + 12), paper)
-    ImageDraw.Draw(image).text((6 - left, 6 - top), text, ink, font)
-    scaled = min(width, -(-image.width * height // image.height))
+    ImageDraw.Draw(image).text((6 - left, 6 - top), " ".join(words), ink, font)
     pixels = np.asarray(image.resize((scaled, height), Image.Resampling.BILINEAR), np.float32)
     pixels = np.clip(pixels + random.normal(0, 4, pixels.shape), 0, 255)
     line = np.zeros((3, height, width), np.float32)
