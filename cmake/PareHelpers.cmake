@@ -52,7 +52,7 @@ function(pare_tool name)
   target_compile_options(${name} PRIVATE -fPIC) # as the precompiled header
   target_precompile_headers(${name} REUSE_FROM pare_pch)
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
-    target_link_options(${name} PRIVATE -Wl,--strip-all)
+    target_link_options(${name} PRIVATE -Wl,--strip-all -static-libstdc++ -static-libgcc)
   endif()
 endfunction()
 

@@ -24,9 +24,13 @@ add_library(pare_llvm_headers INTERFACE)
 target_include_directories(pare_llvm_headers SYSTEM INTERFACE ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS} ${LLD_INCLUDE_DIRS})
 target_compile_definitions(pare_llvm_headers INTERFACE ${LLVM_DEFINITIONS_LIST})
 
+# Static, so that an installed `pare` needs the C library alone.
+find_library(PARE_ZLIB libz.a REQUIRED)
+find_library(PARE_ZSTD libzstd.a REQUIRED)
+
 # Everything: for executables.
 add_library(pare_llvm INTERFACE)
 target_link_libraries(pare_llvm INTERFACE pare_llvm_headers
   -Wl,--start-group ${PARE_MLIR_ARCHIVES} ${PARE_LLD_ARCHIVES} ${PARE_LLVM_ARCHIVES} -Wl,--end-group
-  z zstd pthread dl m)
+  ${PARE_ZLIB} ${PARE_ZSTD} pthread dl m)
 target_link_options(pare_llvm INTERFACE -fuse-ld=lld -Wl,--gc-sections)
