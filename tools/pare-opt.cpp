@@ -92,8 +92,11 @@ static void registerPasses() {
   registerPass([] { return createFoldNormalizationPass(&store); });
   registerPass([] { return createSinkTransposesPass(); });
   registerPass([] { return createMergeMatMulsPass(&store); });
-  registerPass(
-      [] { return createQuantizeInt8Pass(&store, {nullptr, {}, &decisions}); });
+  registerPass([] {
+    Int8Options options;
+    options.decisions = &decisions;
+    return createQuantizeInt8Pass(&store, std::move(options));
+  });
   registerPass([] { return createFusePass(); });
   registerPass([] { return createCanonicalizerPass(); });
   registerPass([] { return createCSEPass(); });
