@@ -28,12 +28,12 @@ struct Int8Options {
   /// The entry's inputs, one list per sample, for the activation scales of
   /// convolutions; without any, convolutions stay float.
   std::vector<std::vector<HostTensor>> calibration;
-  /// Weights that stay float whatever else is decided: patterns of the source's
-  /// names, as shells match files.
-  std::vector<llvm::GlobPattern> keepFloat;
   /// Where decisions are appended, one per weight of at least two axes, in
   /// program order; may be null.
   std::vector<TensorDecision> *decisions = nullptr;
+  /// Weights that stay float whatever else is decided: patterns of the source's
+  /// names, as shells match files.
+  std::vector<llvm::GlobPattern> keepFloat;
 };
 
 } // namespace pare
