@@ -56,6 +56,18 @@ void setExtents(Spec &spec, const Image &in, const Image &out,
   spec.c = in.c;
 }
 
+/// Kernel, strides, begin paddings and dilations of a convolution.
+template <typename Spec, typename Op> void setWindow(Spec &spec, Op conv) {
+  nn::Shape filter = shapeOf(conv.getFilter());
+  spec.kernelH = filter.size() == 4 ? *nn::getConstant(filter[1]) : 1;
+  spec.kernelW = *nn::getConstant(filter[filter.size() - 2]);
+  Pair stride = pairOf(conv.getStrides(), 1), pad = padsBegin(conv.getPads()),
+       dilation = pairOf(conv.getDilations(), 1);
+  spec.strideH = stride.h, spec.strideW = stride.w;
+  spec.padT = pad.h, spec.padL = pad.w;
+  spec.dilationH = dilation.h, spec.dilationW = dilation.w;
+}
+
 std::string text(const Image &in, const Image &out, KernelCall &call,
                  Selector &selector) {
   std::string result;
@@ -177,16 +189,9 @@ static void buildPointwise(Operation *op, nn::ConvOp conv, KernelCall &call,
 static void buildDepthwise(Operation *op, nn::ConvOp conv, KernelCall &call,
                            Selector &selector) {
   Image in(conv.getX()), out(conv.getResult());
-  nn::Shape filter = shapeOf(conv.getFilter());
   DepthwiseSpec spec;
   setExtents(spec, in, out, selector, call);
-  spec.kernelH = filter.size() == 4 ? *nn::getConstant(filter[1]) : 1;
-  spec.kernelW = *nn::getConstant(filter[filter.size() - 2]);
-  Pair stride = pairOf(conv.getStrides(), 1), pad = padsBegin(conv.getPads()),
-       dilation = pairOf(conv.getDilations(), 1);
-  spec.strideH = stride.h, spec.strideW = stride.w;
-  spec.padT = pad.h, spec.padL = pad.w;
-  spec.dilationH = dilation.h, spec.dilationW = dilation.w;
+  setWindow(spec, conv);
   call.inputs.push_back(packFilter(
       conv.getFilter(), selector,
       "depthwise:", spec.kernelH * spec.kernelW * spec.c,
@@ -217,17 +222,10 @@ static nn::Dim gridOf(const ConvTiling &tiling, const Image &out) {
 template <typename Spec, typename Op>
 static Spec makeConvSpec(Op conv, const Image &in, const Image &out,
                          KernelCall &call, Selector &selector) {
-  nn::Shape filter = shapeOf(conv.getFilter());
   Spec spec;
   setExtents(spec, in, out, selector, call);
+  setWindow(spec, conv);
   spec.o = out.c;
-  spec.kernelH = filter.size() == 4 ? *nn::getConstant(filter[1]) : 1;
-  spec.kernelW = *nn::getConstant(filter[filter.size() - 2]);
-  Pair stride = pairOf(conv.getStrides(), 1), pad = padsBegin(conv.getPads()),
-       dilation = pairOf(conv.getDilations(), 1);
-  spec.strideH = stride.h, spec.strideW = stride.w;
-  spec.padT = pad.h, spec.padL = pad.w;
-  spec.dilationH = dilation.h, spec.dilationW = dilation.w;
   spec.groups = conv.getGroups();
   return spec;
 }

@@ -82,11 +82,6 @@ void bindTail(GemmSpec &spec, const Tail &tail, unsigned firstResult,
   };
 }
 
-/// The grid of tasks as an expression of the shapes.
-nn::Dim gridOf(const GemmTiling &tiling, nn::Dim m, nn::Dim n, nn::Dim batch) {
-  return batch * n.ceilDiv(tiling.colsPerTask) * m.ceilDiv(tiling.rowsPerTask);
-}
-
 std::string specText(const GemmSpec &spec) {
   std::string text;
   llvm::raw_string_ostream(text)
@@ -106,6 +101,41 @@ void offerInPlace(KernelCall &call, unsigned firstTailInput) {
       if (call.inputs[in].value &&
           call.inputs[in].value.getType() == call.outputs[out].value.getType())
         call.inPlace.push_back({out, in});
+}
+
+/// The extents of a product as expressions.
+struct ProductDims {
+  nn::Dim batch, m, n, k;
+};
+
+ProductDims dimsOf(const WeightShape &weight, nn::Dim rows) {
+  MLIRContext *context = rows.getContext();
+  return {nn::constant(1, context), rows, nn::constant(weight.n, context),
+          nn::constant(weight.k, context)};
+}
+
+/// Completes a call whose inputs so far are those of `spec`: the group's tail,
+/// its results, the tasks and the kernel. `signature` is what the code depends
+/// on beyond spec and tail.
+llvm::Error addGemm(nn::MatMulOp matmul, GemmSpec spec, const ProductDims &dims,
+                    StringRef signature, Operation *op, KernelCall call,
+                    Selector &selector) {
+  unsigned firstTailInput = call.inputs.size();
+  Tail tail(op, matmul, selector, call);
+  unsigned firstResult = call.inputs.size();
+  addOutputs(call, op);
+  offerInPlace(call, firstTailInput);
+  bindTail(spec, tail, firstResult, call);
+
+  GemmTiling tiling = gemmTiling(spec, selector.isa());
+  call.grid = dims.batch * dims.n.ceilDiv(tiling.colsPerTask) *
+              dims.m.ceilDiv(tiling.rowsPerTask);
+  call.scratchBytes = dims.k * tiling.scratchBytesPerK;
+  call.kernel = selector.kernel(
+      call.op, specText(spec) + signature.str() + tail.signature(),
+      [&](KernelBuilder &b) { emitGemm(b, spec); });
+  selector.add(std::move(call));
+  return llvm::Error::success();
 }
 
 } // namespace
@@ -152,21 +182,8 @@ static llvm::Error buildFloat(Operation *op, Selector &selector) {
        }}));
   spec.ptrA = 0;
   spec.ptrB = 1;
-  Tail tail(op, matmul, selector, call);
-  unsigned firstResult = call.inputs.size();
-  addOutputs(call, op);
-  offerInPlace(call, 2);
-  bindTail(spec, tail, firstResult, call);
-
-  GemmTiling tiling = gemmTiling(spec, selector.isa());
-  call.grid = gridOf(tiling, m, nn::constant(weight.n, op->getContext()),
-                     nn::constant(1, op->getContext()));
-  call.scratchBytes =
-      nn::constant(tiling.scratchBytesPerK * weight.k, op->getContext());
-  call.kernel = selector.kernel(call.op, specText(spec) + tail.signature(),
-                                [&](KernelBuilder &b) { emitGemm(b, spec); });
-  selector.add(std::move(call));
-  return llvm::Error::success();
+  return addGemm(matmul, spec, dimsOf(weight, m), "", op, std::move(call),
+                 selector);
 }
 
 //===----------------------------------------------------------------------===//
@@ -250,22 +267,8 @@ static llvm::Error buildInt8(Operation *op, Selector &selector) {
                                       reinterpret_cast<int32_t *>(out.data()));
                        }}));
   }
-  unsigned firstTail = call.inputs.size();
-  Tail tail(op, matmul, selector, call);
-  unsigned firstResult = call.inputs.size();
-  addOutputs(call, op);
-  offerInPlace(call, firstTail);
-  bindTail(spec, tail, firstResult, call);
-
-  GemmTiling tiling = gemmTiling(spec, selector.isa());
-  call.grid = gridOf(tiling, m, nn::constant(weight.n, op->getContext()),
-                     nn::constant(1, op->getContext()));
-  call.scratchBytes =
-      nn::constant(tiling.scratchBytesPerK * weight.k, op->getContext());
-  call.kernel = selector.kernel(call.op, specText(spec) + tail.signature(),
-                                [&](KernelBuilder &b) { emitGemm(b, spec); });
-  selector.add(std::move(call));
-  return llvm::Error::success();
+  return addGemm(matmul, spec, dimsOf(weight, m), "", op, std::move(call),
+                 selector);
 }
 
 //===----------------------------------------------------------------------===//
@@ -338,20 +341,8 @@ static llvm::Error buildBatched(Operation *op, Selector &selector) {
       batchOffset(selector, call, matmul.getLhs(), matmul.getResult(), offsets);
   spec.offsetB =
       batchOffset(selector, call, matmul.getRhs(), matmul.getResult(), offsets);
-  Tail tail(op, matmul, selector, call);
-  unsigned firstResult = call.inputs.size();
-  addOutputs(call, op);
-  offerInPlace(call, 2);
-  bindTail(spec, tail, firstResult, call);
-
-  GemmTiling tiling = gemmTiling(spec, selector.isa());
-  call.grid = gridOf(tiling, m, n, batch);
-  call.scratchBytes = k * tiling.scratchBytesPerK;
-  call.kernel =
-      selector.kernel(call.op, specText(spec) + offsets + tail.signature(),
-                      [&](KernelBuilder &b) { emitGemm(b, spec); });
-  selector.add(std::move(call));
-  return llvm::Error::success();
+  return addGemm(matmul, spec, {batch, m, n, k}, offsets, op, std::move(call),
+                 selector);
 }
 
 llvm::ArrayRef<KernelEntry> getMatMulEntries() {
