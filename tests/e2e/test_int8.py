@@ -1,5 +1,7 @@
 """int8 artifacts on samples of the data that benchmarks/models/quality.py uses whole."""
 
+import pytest
+
 from oracle import artifact, quality
 from oracle.models import MINILM, RECOGNIZER, VIT
 
@@ -34,3 +36,8 @@ def test_threads_change_nothing(compiled):
 
 def test_guard_pages(compiled):
     artifact.run(compiled(MINILM, "--quantize=int8"), MINILM.feeds(3, 50), "--guard")
+
+
+@pytest.mark.parametrize("target", ["x86-64-v2", "x86-64-v3+avxvnni", "x86-64-v4+avx512vnni", "aarch64+dotprod"])
+def test_compiles_for_every_way_to_store_codes(compiled, target):
+    assert compiled(MINILM, "--quantize=int8", f"--target={target}").exists()

@@ -36,8 +36,10 @@ std::optional<double> getLiteral(Value value) {
   if (isa<FloatType>(dense.getElementType()))
     return dense.getSplatValue<APFloat>().convertToDouble();
   APInt integer = dense.getSplatValue<APInt>();
-  return dense.getElementType().isInteger(1) ? double(integer.getBoolValue())
-                                             : double(integer.getSExtValue());
+  bool isUnsigned = dense.getElementType().isUnsignedInteger() ||
+                    dense.getElementType().isInteger(1);
+  return isUnsigned ? double(integer.getZExtValue())
+                    : double(integer.getSExtValue());
 }
 
 Value emitLiteral(KernelBuilder &b, Value value, unsigned lanes) {
