@@ -1,5 +1,7 @@
 //===- MappedFile.cpp - Read-only memory-mapped files ---------------------===//
 #include "frontend/weights/WeightStore.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/Path.h"
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -13,31 +15,101 @@ static llvm::Error cannotOpen(llvm::StringRef path, llvm::StringRef reason) {
   return llvm::createStringError("cannot read '" + path + "': " + reason);
 }
 
+/// An open regular file.
+struct Descriptor {
+  int fd;
+  uint64_t size;
+  explicit Descriptor(int fd) : fd(fd), size(0) {}
+  Descriptor(Descriptor &&other)
+      : fd(std::exchange(other.fd, -1)), size(other.size) {}
+  ~Descriptor() {
+    if (fd >= 0)
+      ::close(fd);
+  }
+};
+
+static llvm::Expected<Descriptor> openRegular(llvm::StringRef path) {
+  Descriptor file(::open(path.str().c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status;
+  if (file.fd < 0 || ::fstat(file.fd, &status) != 0)
+    return cannotOpen(path, std::strerror(errno));
+  if (!S_ISREG(status.st_mode))
+    return cannotOpen(path, S_ISDIR(status.st_mode)
+                                ? "it is a directory"
+                                : "it is not a regular file");
+  file.size = uint64_t(status.st_size);
+  return file;
+}
+
 llvm::Expected<std::shared_ptr<MappedFile>>
 MappedFile::open(llvm::StringRef path) {
-  int fd = ::open(path.str().c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return cannotOpen(path, std::strerror(errno));
-  struct stat status;
+  llvm::Expected<Descriptor> file = openRegular(path);
+  if (!file)
+    return file.takeError();
   void *address = nullptr;
-  std::string reason;
-  if (::fstat(fd, &status) != 0)
-    reason = std::strerror(errno);
-  else if (!S_ISREG(status.st_mode))
-    reason = S_ISDIR(status.st_mode) ? "it is a directory"
-                                     : "it is not a regular file";
-  else if (status.st_size > 0) {
-    address =
-        ::mmap(nullptr, size_t(status.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
+  if (file->size > 0) {
+    address = ::mmap(nullptr, file->size, PROT_READ, MAP_PRIVATE, file->fd, 0);
     if (address == MAP_FAILED)
-      reason = std::strerror(errno);
+      return cannotOpen(path, std::strerror(errno));
   }
-  ::close(fd);
-  if (!reason.empty())
-    return cannotOpen(path, reason);
   llvm::ArrayRef<uint8_t> bytes(static_cast<const uint8_t *>(address),
-                                size_t(status.st_size));
+                                file->size);
   return std::shared_ptr<MappedFile>(new MappedFile(path, bytes));
+}
+
+/// Fills [to, to + size) with the file's bytes; false on an error in errno.
+static bool readWhole(int fd, uint8_t *to, uint64_t size) {
+  for (uint64_t done = 0; done < size;) {
+    ssize_t count = ::pread(fd, to + done, size - done, off_t(done));
+    if (count == 0)
+      errno = EIO; // it shrank
+    if (count == 0 || (count < 0 && errno != EINTR))
+      return false;
+    done += count > 0 ? uint64_t(count) : 0;
+  }
+  return true;
+}
+
+llvm::Expected<std::shared_ptr<MappedFile>>
+MappedFile::openParts(llvm::ArrayRef<std::string> paths) {
+  const uint64_t page = uint64_t(::sysconf(_SC_PAGESIZE));
+  std::vector<Descriptor> files;
+  uint64_t size = 0;
+  bool onPages = true;
+  for (const std::string &path : paths) {
+    llvm::Expected<Descriptor> file = openRegular(path);
+    if (!file)
+      return file.takeError();
+    onPages &= size % page == 0;
+    if (__builtin_add_overflow(size, file->size, &size))
+      return cannotOpen(path, "the parts are too large together");
+    files.push_back(std::move(*file));
+  }
+  std::string all = paths.front();
+  if (paths.size() > 1)
+    all += " to " + llvm::sys::path::filename(paths.back()).str();
+  if (size == 0)
+    return std::shared_ptr<MappedFile>(new MappedFile(all, {}));
+
+  void *address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED)
+    return cannotOpen(all, std::strerror(errno));
+  auto *bytes = static_cast<uint8_t *>(address);
+  std::shared_ptr<MappedFile> mapped(
+      new MappedFile(all, llvm::ArrayRef<uint8_t>(bytes, size)));
+  for (auto [path, file] : llvm::zip_equal(paths, files)) {
+    bool read =
+        file.size == 0 ||
+        (onPages ? ::mmap(bytes, file.size, PROT_READ, MAP_PRIVATE | MAP_FIXED,
+                          file.fd, 0) != MAP_FAILED
+                 : readWhole(file.fd, bytes, file.size));
+    if (!read)
+      return cannotOpen(path, std::strerror(errno));
+    bytes += file.size;
+  }
+  ::mprotect(address, size, PROT_READ);
+  return mapped;
 }
 
 MappedFile::~MappedFile() {

@@ -1,6 +1,7 @@
 //===- WeightStore.cpp - The bytes of weights, outside the IR -------------===//
 #include "frontend/weights/WeightStore.h"
 #include "frontend/ir/Shape.h"
+#include "frontend/weights/Half.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/Endian.h"
@@ -29,20 +30,6 @@ std::optional<uint64_t> getTensorBytes(ArrayRef<int64_t> shape, Type element) {
 //===----------------------------------------------------------------------===//
 // Elements
 //===----------------------------------------------------------------------===//
-
-/// f16 to f32: the exponent is rebased by a multiplication, which also
-/// normalises subnormals.
-static float halfToFloat(uint16_t half) {
-  uint32_t magnitude = uint32_t(half & 0x7fff) << 13;
-  float value = (half & 0x7c00) == 0x7c00
-                    ? llvm::bit_cast<float>(magnitude | 0x7f800000u)
-                    : llvm::bit_cast<float>(magnitude) * 0x1p112f;
-  return half & 0x8000 ? -value : value;
-}
-
-static float bfloatToFloat(uint16_t bits) {
-  return llvm::bit_cast<float>(uint32_t(bits) << 16);
-}
 
 static double readFloat(FloatType type, const uint8_t *p) {
   if (type.isF32())
@@ -84,6 +71,14 @@ static double readInteger(IntegerType type, const uint8_t *p) {
 double TensorData::get(int64_t i) const {
   Type element = type.getElementType();
   assert(i >= 0 && i < type.getNumElements() && "element out of range");
+  if (storage) {
+    std::vector<float> block(storage->elements);
+    storage->decode(
+        bytes.slice(uint64_t(i) / storage->elements * storage->bytes,
+                    storage->bytes),
+        block);
+    return block[uint64_t(i) % storage->elements];
+  }
   const uint8_t *p = bytes.data() + uint64_t(i) * nn::getElementBytes(element);
   if (auto floating = dyn_cast<FloatType>(element))
     return readFloat(floating, p);
@@ -93,6 +88,10 @@ double TensorData::get(int64_t i) const {
 std::vector<float> TensorData::toF32() const {
   std::vector<float> values(type.getNumElements());
   Type element = type.getElementType();
+  if (storage) {
+    storage->decode(bytes, values);
+    return values;
+  }
   if (element.isF32()) {
     if (!values.empty())
       std::memcpy(values.data(), bytes.data(), bytes.size());
@@ -124,15 +123,40 @@ llvm::Error WeightStore::addView(StringRef name, RankedTensorType type,
         llvm::Twine(offset) + " has " + llvm::Twine(size) +
         " bytes, but its shape and type need " +
         (expected ? llvm::Twine(*expected) : llvm::Twine("more than 2^63")));
+  return addData(name, {type, {}}, std::move(file), offset, size);
+}
+
+llvm::Error WeightStore::addBlocks(StringRef name, RankedTensorType type,
+                                   const BlockStorage &storage,
+                                   std::shared_ptr<MappedFile> file,
+                                   uint64_t offset, uint64_t size) {
+  assert(type.getElementType().isF32() && "blocks decode to f32");
+  assert(type.getRank() > 0 && "blocks run along the last dimension");
+  std::optional<uint64_t> elements =
+      getTensorBytes(type.getShape(), type.getElementType());
+  if (!elements || type.getShape().back() % storage.elements != 0 ||
+      *elements / sizeof(float) / storage.elements * storage.bytes != size)
+    return llvm::createStringError(file->path() + ": tensor '" + name +
+                                   "' at offset " + llvm::Twine(offset) +
+                                   " has " + llvm::Twine(size) +
+                                   " bytes, which its shape and blocks of " +
+                                   storage.format.name + " do not give");
+  return addData(name, {type, {}, &storage}, std::move(file), offset, size);
+}
+
+llvm::Error WeightStore::addData(StringRef name, TensorData data,
+                                 std::shared_ptr<MappedFile> file,
+                                 uint64_t offset, uint64_t size) {
   llvm::Expected<ArrayRef<uint8_t>> bytes =
       file->range(offset, size, ("tensor '" + name + "'").str());
   if (!bytes)
     return bytes.takeError();
+  data.bytes = *bytes;
   auto [it, inserted] = tensors_.try_emplace(name);
   if (!inserted)
     return llvm::createStringError(file->path() + ": tensor '" + name +
                                    "' is there twice");
-  it->second.data = {type, *bytes};
+  it->second.data = data;
   it->second.file = std::move(file);
   return llvm::Error::success();
 }
@@ -147,7 +171,7 @@ std::string WeightStore::addOwned(StringRef name, RankedTensorType type,
     unique = (name + "." + llvm::Twine(i)).str();
   Entry &entry = tensors_[unique];
   entry.owned = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
-  entry.data = {type, *entry.owned};
+  entry.data = {type, *entry.owned, nullptr};
   return unique;
 }
 
@@ -176,7 +200,12 @@ std::vector<WeightStore::NonFinite> WeightStore::findNonFinite() const {
     NonFinite counts{item.getKey().str(), 0, 0};
     if (!isa<FloatType>(element))
       continue;
-    if (element.isF32()) {
+    if (data.storage) {
+      for (float value : data.toF32()) {
+        counts.nan += std::isnan(value);
+        counts.inf += std::isinf(value);
+      }
+    } else if (element.isF32()) {
       for (size_t i = 0; i < data.bytes.size(); i += 4) {
         uint32_t bits = endian::read32le(data.bytes.data() + i);
         if ((bits & 0x7f800000u) == 0x7f800000u)

@@ -8,6 +8,7 @@
 #ifndef PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
 #define PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
 
+#include "frontend/weights/BlockFormat.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringMap.h"
@@ -25,6 +26,11 @@ public:
   MappedFile &operator=(const MappedFile &) = delete;
   /// Fails with one line: path and reason (missing, a directory, unreadable).
   static llvm::Expected<std::shared_ptr<MappedFile>> open(llvm::StringRef path);
+  /// Pieces of one file, in order, as that file. They are mapped one after the
+  /// other; where a piece other than the last does not end on a page, all are
+  /// read into memory.
+  static llvm::Expected<std::shared_ptr<MappedFile>>
+  openParts(llvm::ArrayRef<std::string> paths);
   ~MappedFile();
 
   llvm::StringRef path() const { return path_; }
@@ -52,7 +58,12 @@ std::optional<uint64_t> getTensorBytes(llvm::ArrayRef<int64_t> shape,
 struct TensorData {
   mlir::RankedTensorType type;   ///< static shape
   llvm::ArrayRef<uint8_t> bytes; ///< row-major, little-endian, exactly the
-                                 ///< type's size; may be unaligned
+                                 ///< type's or the blocks' size; may be
+                                 ///< unaligned
+
+  /// Where not null, `bytes` are blocks of this storage, `type` has f32
+  /// elements, which they decode to, and rows are whole blocks.
+  const BlockStorage *storage = nullptr;
 
   /// Element `i` as a double; integers and bf16/f16 are converted.
   double get(int64_t i) const;
@@ -67,6 +78,11 @@ public:
   llvm::Error addView(llvm::StringRef name, mlir::RankedTensorType type,
                       std::shared_ptr<MappedFile> file, uint64_t offset,
                       uint64_t size);
+  /// Adds a view of blocks; `type` has f32 elements and rows of whole blocks.
+  llvm::Error addBlocks(llvm::StringRef name, mlir::RankedTensorType type,
+                        const BlockStorage &storage,
+                        std::shared_ptr<MappedFile> file, uint64_t offset,
+                        uint64_t size);
   /// Adds owned bytes; returns the name used: `name`, or `name` with a numeric
   /// suffix where it is taken.
   std::string addOwned(llvm::StringRef name, mlir::RankedTensorType type,
@@ -90,6 +106,9 @@ public:
   std::vector<NonFinite> findNonFinite() const;
 
 private:
+  llvm::Error addData(llvm::StringRef name, TensorData data,
+                      std::shared_ptr<MappedFile> file, uint64_t offset,
+                      uint64_t size);
   struct Entry {
     TensorData data;
     std::shared_ptr<MappedFile> file; ///< of a view

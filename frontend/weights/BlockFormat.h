@@ -1,0 +1,122 @@
+//===- BlockFormat.h - What quantized weights are made of -------*- C++ -*-===//
+//
+// A format says what the codes and scales of a weight mean; kernels, packing
+// and quantizers are written over its fields, never over its name. A storage
+// says how a file interleaves them. Importing takes blocks apart into planes,
+// bit for bit; packing puts the same bytes together again.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PARE_FRONTEND_WEIGHTS_BLOCKFORMAT_H
+#define PARE_FRONTEND_WEIGHTS_BLOCKFORMAT_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include <cstdint>
+#include <vector>
+
+namespace pare {
+
+/// How a scale or a minimum is stored.
+enum class ScaleType : uint8_t {
+  F32,
+  F16,
+  BF16,
+  /// 2^(byte - 128): the shared exponent of MX formats (OCP MX 1.0), halved
+  /// since the codebook holds doubled values, so that these are integers.
+  E8M0Half,
+  /// Unsigned e4m3, halved likewise; 0x7f counts as 0.
+  E4M3Half,
+};
+
+unsigned getScaleBytes(ScaleType type);
+/// The scale at `bytes`, little-endian.
+float decodeScale(ScaleType type, const uint8_t *bytes);
+
+/// What a code stands for.
+enum class CodeKind : uint8_t {
+  Offset,   ///< code - offset
+  Signed,   ///< the code as a two's complement number of `bits` bits
+  Codebook, ///< codebook[code]
+};
+
+enum class MinimumKind : uint8_t { None, Added, Subtracted };
+
+/// A group-wise format. With `g` the group of an element:
+///
+///     w = scale(g) · value(code) [± minimum(g)]
+///     one level:   scale(g) = scales[g]
+///     two levels:  scale(g) = scales[super-group] · (subScales[g] - subOffset)
+///
+/// and a minimum alike, from `minima` and `subMinima` (which have no offset).
+/// Every operation is one of f32. A new format is one entry in
+/// BlockFormat.cpp.
+struct BlockFormat {
+  llvm::StringLiteral name;
+  unsigned bits;  ///< of a code, at most 8
+  unsigned group; ///< consecutive elements of a row that share a scale
+  CodeKind codes = CodeKind::Offset;
+  int offset = 0;
+  llvm::ArrayRef<float> codebook = {};
+  ScaleType scale = ScaleType::F16;
+  MinimumKind minimum = MinimumKind::None;
+  unsigned superGroup = 0; ///< elements below one super-scale; 0: one level
+  unsigned subBits = 0;    ///< of a sub-scale and a sub-minimum, at most 8
+  int subOffset = 0;
+  bool subSigned = false; ///< sub-scales are two's complement
+
+  bool hasTwoLevels() const { return superGroup != 0; }
+  bool hasMinimum() const { return minimum != MinimumKind::None; }
+  /// Elements per entry of `scales`.
+  unsigned scaleGroup() const { return superGroup ? superGroup : group; }
+  /// value(code); `code` may be any byte, its bits beyond `bits` are ignored.
+  float getValue(uint8_t code) const;
+  /// Bits per weight, codes and scales.
+  double getBitsPerWeight() const;
+};
+
+/// The format of this name, or null.
+const BlockFormat *findBlockFormat(llvm::StringRef name);
+llvm::ArrayRef<BlockFormat> getBlockFormats();
+
+/// A run of whole blocks, taken apart. Elements are row-major; groups never
+/// cross rows, so rows follow each other without padding.
+struct BlockPlanes {
+  std::vector<uint8_t> codes;     ///< one per element, high bits merged in
+  std::vector<uint8_t> scales;    ///< one per scaleGroup(), as the file has it
+  std::vector<uint8_t> subScales; ///< one per group, raw; two levels only
+  std::vector<uint8_t> minima;    ///< as `scales`; formats with a minimum only
+  std::vector<uint8_t> subMinima;
+
+  /// Sizes every plane for `elements` elements, a multiple of scaleGroup().
+  void resize(const BlockFormat &format, uint64_t elements);
+};
+
+/// The weights that planes stand for, exactly: f32 operations in the order of
+/// BlockFormat's definition. `weights` has one element per code.
+void decodeBlocks(const BlockFormat &format, const BlockPlanes &planes,
+                  llvm::MutableArrayRef<float> weights);
+
+/// The parts of planes that belong to one block.
+template <typename Byte> struct BlockParts {
+  Byte *codes, *scales, *subScales, *minima, *subMinima;
+};
+
+/// How a file lays out blocks of a format.
+struct BlockStorage {
+  const BlockFormat &format;
+  unsigned elements, bytes; ///< per block
+  void (*unpackBlock)(const uint8_t *block, BlockParts<uint8_t> parts);
+  void (*packBlock)(BlockParts<const uint8_t> parts, uint8_t *block);
+
+  /// Takes whole blocks apart; `planes` is resized to hold just them.
+  void unpack(llvm::ArrayRef<uint8_t> blocks, BlockPlanes &planes) const;
+  /// Puts blocks together; the inverse of unpack.
+  std::vector<uint8_t> pack(const BlockPlanes &planes) const;
+  /// Decodes whole blocks, a bounded number of them at a time.
+  void decode(llvm::ArrayRef<uint8_t> blocks,
+              llvm::MutableArrayRef<float> weights) const;
+};
+
+} // namespace pare
+
+#endif
