@@ -31,7 +31,8 @@ llvm::Error onOneLine(llvm::Error error) {
 std::string getModelName(llvm::StringRef path) {
   path = path.rtrim('/');
   llvm::StringRef name = llvm::sys::path::filename(path);
-  for (llvm::StringRef suffix : {".index.json", ".safetensors", ".onnx"})
+  for (llvm::StringRef suffix :
+       {".index.json", ".safetensors", ".gguf", ".onnx"})
     name.consume_back(suffix);
   return name.empty() || name == "." ? "model" : name.str();
 }

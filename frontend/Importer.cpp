@@ -1,5 +1,6 @@
 //===- Importer.cpp - The registry of formats -----------------------------===//
 #include "frontend/Importer.h"
+#include "frontend/gguf/GgufImporter.h"
 #include "frontend/onnx/OnnxImporter.h"
 #include "frontend/safetensors/SafetensorsImporter.h"
 #include "llvm/Support/FileSystem.h"
@@ -8,7 +9,7 @@ namespace pare {
 
 llvm::Expected<const Importer *> findImporter(llvm::StringRef path) {
   const Importer *const importers[] = {&getSafetensorsImporter(),
-                                       &getOnnxImporter()};
+                                       &getGgufImporter(), &getOnnxImporter()};
   llvm::sys::fs::file_status status;
   if (std::error_code error = llvm::sys::fs::status(path, status))
     return llvm::createStringError("cannot read '" + path +

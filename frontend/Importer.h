@@ -29,7 +29,7 @@ struct Model {
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< nn graph, entry `@main`
   std::shared_ptr<WeightStore> weights;
   std::string name;   ///< for people: the file's or folder's stem
-  std::string format; ///< "onnx", "safetensors"
+  std::string format; ///< "onnx", "safetensors", "gguf"
   std::optional<EncoderInfo> encoder;
   std::vector<std::string> warnings; ///< one line each
 };
@@ -51,6 +51,19 @@ struct Unsupported {
   std::string why; ///< "no such nn op", or what of it is unsupported
 };
 
+/// What a file holds, for `inspect`.
+struct FileContents {
+  std::string format;  ///< "GGUF version 3"
+  std::string summary; ///< the model in one line; empty where it is unknown
+  std::vector<std::pair<std::string, std::string>> metadata; ///< key, value
+  struct Tensor {
+    std::string name, type;
+    std::vector<int64_t> shape;
+    uint64_t elements, bytes;
+  };
+  std::vector<Tensor> tensors;
+};
+
 class Importer {
 public:
   virtual ~Importer() = default;
@@ -63,6 +76,12 @@ public:
   /// What import would refuse, without building a graph.
   virtual llvm::Expected<std::vector<Unsupported>>
   findUnsupported(llvm::StringRef path) const = 0;
+  /// What the file holds, where the format has metadata and tensors to show
+  /// beside the graph.
+  virtual llvm::Expected<std::optional<FileContents>>
+  describe(llvm::StringRef path) const {
+    return std::nullopt;
+  }
 };
 
 /// One line that lists everything unsupported of a model.

@@ -14,7 +14,8 @@ static cl::SubCommand
     command("inspect",
             "Show what a model is made of, and what of it would not compile\n\n"
             "  pare inspect model.onnx\n"
-            "  pare inspect minilm/ --shape input_ids=1x128 --json\n");
+            "  pare inspect minilm/ --shape input_ids=1x128 --json\n"
+            "  pare inspect model.gguf --tensors\n");
 
 static cl::opt<std::string> modelPath(cl::Positional, cl::Required,
                                       cl::desc("MODEL"), cl::sub(command));
@@ -23,6 +24,9 @@ static cl::list<std::string>
            cl::desc("Fix an input's shape, or bound its dimensions"),
            cl::sub(command));
 static cl::opt<bool> json("json", cl::desc("Print JSON"), cl::sub(command));
+static cl::opt<bool> listTensors("tensors",
+                                 cl::desc("List every tensor of a GGUF file"),
+                                 cl::sub(command));
 static cl::opt<bool> quiet("quiet", cl::desc("Print no warnings"),
                            cl::sub(command));
 
@@ -44,17 +48,22 @@ static std::string describe(mlir::Type type, mlir::func::FuncOp entry) {
   return text;
 }
 
-static int printUnsupported(ArrayRef<Unsupported> list) {
+static int printUnsupported(ArrayRef<Unsupported> list,
+                            const std::optional<FileContents> &contents) {
   if (json) {
     json::Array rows;
     for (const Unsupported &u : list)
       rows.push_back(
           json::Object{{"op", u.op}, {"count", u.count}, {"why", u.why}});
-    outs() << formatv(
-        "{0:2}\n", json::Value(json::Object{{"unsupported", std::move(rows)}}));
+    json::Object result{{"unsupported", std::move(rows)}};
+    if (contents)
+      result["file"] = toJson(*contents);
+    outs() << formatv("{0:2}\n", json::Value(std::move(result)));
     return 0;
   }
-  outs() << "does not compile; unsupported ops:\n";
+  if (contents)
+    printContents(*contents, listTensors);
+  outs() << "does not compile; unsupported:\n";
   for (const Unsupported &u : list)
     outs() << formatv("  {0,-24} x{1,-5} {2}\n", u.op, u.count, u.why);
   return 0;
@@ -68,8 +77,12 @@ static int run() {
       (*importer)->findUnsupported(modelPath);
   if (!unsupported)
     return fail(unsupported.takeError());
+  Expected<std::optional<FileContents>> contents =
+      (*importer)->describe(modelPath);
+  if (!contents)
+    return fail(contents.takeError());
   if (!unsupported->empty())
-    return printUnsupported(*unsupported);
+    return printUnsupported(*unsupported, *contents);
   Expected<ImportOptions> options = parseShapes(shapes);
   if (!options)
     return fail(options.takeError());
@@ -130,18 +143,19 @@ static int run() {
     json::Object counts;
     for (const auto &[name, count] : ops)
       counts[name] = count;
-    outs() << formatv(
-        "{0:2}\n", json::Value(json::Object{{"name", model->name},
-                                            {"format", model->format},
-                                            {"inputs", tensors(inputs)},
-                                            {"outputs", tensors(outputs)},
-                                            {"ops", std::move(counts)},
-                                            {"parameters", int64_t(parameters)},
-                                            {"bytes", int64_t(bytes)},
-                                            {"flops", flops},
-                                            {"unsupported", json::Array()}}));
+    json::Object result{
+        {"name", model->name},         {"format", model->format},
+        {"inputs", tensors(inputs)},   {"outputs", tensors(outputs)},
+        {"ops", std::move(counts)},    {"parameters", int64_t(parameters)},
+        {"bytes", int64_t(bytes)},     {"flops", flops},
+        {"unsupported", json::Array()}};
+    if (*contents)
+      result["file"] = toJson(**contents);
+    outs() << formatv("{0:2}\n", json::Value(std::move(result)));
     return 0;
   }
+  if (*contents)
+    printContents(**contents, listTensors);
   outs() << model->name << " (" << model->format << ")\n";
   for (const auto &[name, type] : inputs)
     outs() << "  input   " << name << ": " << type << "\n";

@@ -15,6 +15,85 @@ std::string formatBytes(uint64_t bytes) {
   return formatv("{0:f1} MB", bytes / 1e6);
 }
 
+static std::string formatShape(ArrayRef<int64_t> shape) {
+  std::string text;
+  for (int64_t dim : shape)
+    text += (text.empty() ? "" : "x") + std::to_string(dim);
+  return text;
+}
+
+static std::string formatBits(uint64_t bytes, uint64_t elements) {
+  return elements ? formatv("{0:f3}", 8.0 * double(bytes) / double(elements))
+                  : std::string("-");
+}
+
+json::Value toJson(const FileContents &contents) {
+  json::Object metadata;
+  for (const auto &[key, value] : contents.metadata)
+    metadata[json::fixUTF8(key)] = json::fixUTF8(value);
+  json::Array tensors;
+  for (const FileContents::Tensor &tensor : contents.tensors)
+    tensors.push_back(json::Object{{"name", json::fixUTF8(tensor.name)},
+                                   {"type", tensor.type},
+                                   {"shape", json::Array(tensor.shape)},
+                                   {"bytes", int64_t(tensor.bytes)}});
+  return json::Object{{"format", contents.format},
+                      {"summary", contents.summary},
+                      {"metadata", std::move(metadata)},
+                      {"tensors", std::move(tensors)}};
+}
+
+/// One row per type, most bytes first, and their sum.
+static void printTypes(ArrayRef<FileContents::Tensor> tensors) {
+  struct Sum {
+    uint64_t count = 0, elements = 0, bytes = 0;
+  };
+  StringMap<Sum> byType;
+  Sum all;
+  for (const FileContents::Tensor &tensor : tensors)
+    for (Sum *sum : {&byType[tensor.type], &all}) {
+      ++sum->count;
+      sum->elements += tensor.elements;
+      sum->bytes += tensor.bytes;
+    }
+  std::vector<std::pair<std::string, Sum>> rows;
+  for (const auto &item : byType)
+    rows.emplace_back(item.getKey().str(), item.getValue());
+  llvm::sort(rows, [](const auto &a, const auto &b) {
+    return std::tuple(b.second.bytes, a.first) <
+           std::tuple(a.second.bytes, b.first);
+  });
+  rows.emplace_back("all", all);
+  Table table({"type", "tensors", "weights", "size", "bits per weight"});
+  for (const auto &[name, sum] : rows)
+    table.add({name, std::to_string(sum.count), formatv("{0:n}", sum.elements),
+               formatBytes(sum.bytes), formatBits(sum.bytes, sum.elements)});
+  table.print(outs());
+}
+
+void printContents(const FileContents &contents, bool listTensors) {
+  outs() << contents.format << "\n";
+  if (!contents.summary.empty())
+    outs() << contents.summary << "\n";
+  outs() << "\n";
+  Table metadata({"key", "value"}, {1});
+  for (const auto &[key, value] : contents.metadata)
+    metadata.add({key, value});
+  metadata.print(outs());
+  outs() << "\n";
+  if (listTensors) {
+    Table table({"tensor", "type", "shape", "size", "bits per weight"}, {1, 2});
+    for (const FileContents::Tensor &tensor : contents.tensors)
+      table.add({tensor.name, tensor.type, formatShape(tensor.shape),
+                 formatBytes(tensor.bytes),
+                 formatBits(tensor.bytes, tensor.elements)});
+    table.print(outs());
+    outs() << "\n";
+  }
+  printTypes(contents.tensors);
+  outs() << "\n";
+}
+
 json::Value toJson(ArrayRef<TensorDecision> decisions) {
   json::Array rows;
   for (const TensorDecision &d : decisions)
@@ -35,11 +114,8 @@ void printDecisions(ArrayRef<TensorDecision> decisions) {
       {"tensor", "shape", "format", "before", "after", "error", "reason"},
       {1, 2, 6});
   for (const TensorDecision &d : decisions) {
-    std::string shape;
-    for (int64_t dim : d.shape)
-      shape += (shape.empty() ? "" : "x") + std::to_string(dim);
-    table.add({d.tensor, shape, d.format, formatBytes(d.bytesBefore),
-               formatBytes(d.bytesAfter),
+    table.add({d.tensor, formatShape(d.shape), d.format,
+               formatBytes(d.bytesBefore), formatBytes(d.bytesAfter),
                d.error > 0 ? formatv("{0:f5}", d.error).str() : "0", d.reason});
   }
   table.print(outs());

@@ -3,6 +3,7 @@
 #define PARE_TOOLS_REPORT_H
 
 #include "backends/cpu/Program.h"
+#include "frontend/Importer.h"
 #include "passes/quantize/Int8.h"
 #include "llvm/Support/JSON.h"
 
@@ -12,6 +13,11 @@ namespace pare::tools {
 std::string formatBytes(uint64_t bytes);
 
 llvm::json::Value toJson(llvm::ArrayRef<TensorDecision> decisions);
+
+/// Metadata and tensors of a file; the table is by type, and by tensor where
+/// `listTensors` is set.
+llvm::json::Value toJson(const FileContents &contents);
+void printContents(const FileContents &contents, bool listTensors);
 
 /// The table of what was done to each tensor; equal rows of a repeated layer
 /// stay, since each is a tensor that the user knows by name.

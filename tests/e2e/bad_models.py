@@ -6,6 +6,7 @@ Each function writes into a folder and returns the path to give to pare.
 import json
 import struct
 
+import gguf
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -363,3 +364,89 @@ def shard_outside_the_folder(folder):
     weight_map = {name: "../secret.safetensors" for name in bert_tensors()}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     return folder
+
+
+def gguf_bytes(folder, architecture="llama", without=(), vocabulary=8, raw_type=None):
+    """A llama of one layer as GGUF; any part may be missing or wrong."""
+    writer = gguf.GGUFWriter(folder / "made.gguf", architecture)
+    integers = {
+        "block_count": 1,
+        "context_length": 16,
+        "embedding_length": 64,
+        "feed_forward_length": 64,
+        "attention.head_count": 2,
+        "attention.head_count_kv": 1,
+    }
+    for key, value in integers.items():
+        if key not in without:
+            writer.add_uint32(f"{architecture}.{key}", value)
+    writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", 1e-5)
+    writer.add_token_list([str(i) for i in range(8)])
+    if raw_type:
+        elements, size = gguf.GGML_QUANT_SIZES[raw_type]
+        writer.add_tensor("grid", np.zeros((1, size), np.uint8), raw_dtype=raw_type)
+    writer.add_tensor("token_embd.weight", np.ones((vocabulary, 64), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return (folder / "made.gguf").read_bytes()
+
+
+def write_gguf(folder, data):
+    (folder / "made.gguf").unlink()
+    return write(folder, "model.gguf", data)
+
+
+@case("not a whole GGUF file", "does not fit the 300 bytes")
+def gguf_cut_in_its_metadata(folder):
+    return write_gguf(folder, gguf_bytes(folder)[:300])
+
+
+@case("tensor 'token_embd.weight' needs 2048 bytes", "but the file has")
+def gguf_cut_in_its_data(folder):
+    return write_gguf(folder, gguf_bytes(folder)[:-50])
+
+
+@case("big-endian", "gguf-convert-endian")
+def gguf_big_endian(folder):
+    data = gguf_bytes(folder)
+    return write_gguf(folder, data[:4] + data[4:8][::-1] + data[8:])
+
+
+@case("GGUF version 9 is unknown")
+def gguf_version_too_new(folder):
+    data = gguf_bytes(folder)
+    return write_gguf(folder, data[:4] + struct.pack("<I", 9) + data[8:])
+
+
+@case("tensors, more than its")
+def gguf_with_too_many_tensors(folder):
+    data = gguf_bytes(folder)
+    return write_gguf(folder, data[:8] + struct.pack("<Q", 1 << 60) + data[16:])
+
+
+@case("missing shards", "model-00002-of-00003.gguf", "model-00003-of-00003.gguf")
+def gguf_shards_missing(folder):
+    (folder / "model-00001-of-00003.gguf").write_bytes(gguf_bytes(folder))
+    return folder / "model-00001-of-00003.gguf"
+
+
+@case("not supported", "tensor type IQ2_XXS", "no decoder of its blocks")
+def gguf_type_without_decoder(folder):
+    return write_gguf(folder, gguf_bytes(folder, raw_type=gguf.GGMLQuantizationType.IQ2_XXS))
+
+
+@case("'llama.attention.head_count' is missing")
+def gguf_key_missing(folder):
+    return write_gguf(folder, gguf_bytes(folder, without=["attention.head_count"]))
+
+
+@case("not supported", "architecture 'mamba'", "known are llama")
+def gguf_of_unknown_architecture(folder):
+    return write_gguf(folder, gguf_bytes(folder, "mamba"))
+
+
+@case("has 9 rows, but 'tokenizer.ggml.tokens' has 8 tokens")
+def gguf_vocabulary_contradicts_the_embedding(folder):
+    return write_gguf(folder, gguf_bytes(folder, vocabulary=9))

@@ -58,11 +58,13 @@ def damaged(data, count, seed):
         yield f"byte {at} = {value}", data[:at] + bytes([value]) + data[at + 1 :]
 
 
-@pytest.mark.parametrize("kind", ("onnx", "safetensors"))
+@pytest.mark.parametrize("kind", ("onnx", "safetensors", "gguf"))
 def test_damage_anywhere(kind, tmp_path):
     """Accepted or refused in one line, whatever byte is wrong."""
     if kind == "onnx":
         source = victim = bad_models.save(tmp_path, bad_models.small())
+    elif kind == "gguf":
+        source = victim = bad_models.write_gguf(tmp_path, bad_models.gguf_bytes(tmp_path))
     else:
         source = bad_models.bert(tmp_path)
         victim = source / "model.safetensors"

@@ -2,12 +2,14 @@
 are taken apart and written again.
 """
 
+import json
 import subprocess
+from collections import Counter
 
 import gguf
 import numpy as np
 import pytest
-from oracle import language_models, models
+from oracle import artifact, language_models, models
 
 DECODE = models.BUILD / "bin" / "gguf-decode"
 PLAIN = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "I8": np.int8, "I16": np.int16,
@@ -111,3 +113,19 @@ def test_parts_are_one_file(tmp_path):
     copy = tmp_path / "copy.gguf"
     subprocess.run([DECODE, "rewrite", tmp_path / language_models.gemma3_parts()[0].name, copy], check=True)
     assert copy.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("path", language_models.gguf_files(), ids=lambda path: path.stem)
+def test_inspect_shows_what_is_there(path):
+    shown = json.loads(artifact.call(artifact.PARE, "inspect", "--json", path).stdout)["file"]
+    reader = gguf.GGUFReader(path)
+    wanted = {field.name for field in reader.fields.values() if not field.name.startswith("GGUF.")}
+    assert set(shown["metadata"]) == wanted
+    assert [(t["name"], t["type"], t["bytes"]) for t in shown["tensors"]] == [
+        (t.name, t.tensor_type.name, t.n_bytes) for t in reader.tensors
+    ]
+    assert [t["shape"] for t in shown["tensors"]] == [[int(n) for n in t.shape[::-1]] for t in reader.tensors]
+    text = artifact.call(artifact.PARE, "inspect", path).stdout
+    rows = {words[0]: int(words[1]) for line in text.splitlines() if (words := line.split()) and words[1:]
+            and words[0] in gguf.GGMLQuantizationType.__members__}
+    assert rows == Counter(t.tensor_type.name for t in reader.tensors)

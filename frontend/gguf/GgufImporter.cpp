@@ -1,0 +1,125 @@
+//===- GgufImporter.cpp - GGUF models -------------------------------------===//
+#include "frontend/gguf/GgufImporter.h"
+#include "frontend/decoder/Config.h"
+#include "frontend/gguf/File.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include <map>
+
+namespace pare {
+namespace {
+
+using llvm::StringRef;
+
+/// A name on one line.
+std::string print(StringRef name) {
+  std::string text = name.str();
+  for (char &c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = '?';
+  return text;
+}
+
+/// Types of blocks that cannot be taken apart, then the graph.
+llvm::Expected<std::vector<Unsupported>> list(const gguf::File &file) {
+  std::map<StringRef, unsigned> types;
+  for (const gguf::Tensor &tensor : file.tensors())
+    if (!tensor.type->isSupported())
+      ++types[tensor.type->name];
+  std::vector<Unsupported> unsupported;
+  for (auto [name, count] : types)
+    unsupported.push_back(
+        {("tensor type " + name).str(), count, "no decoder of its blocks"});
+  llvm::Expected<StringRef> architecture =
+      file.metadata().getString("general.architecture");
+  if (!architecture)
+    return architecture.takeError();
+  std::string name = ("architecture '" + *architecture + "'").str();
+  if (!decoder::isKnownGgufArchitecture(*architecture)) {
+    unsupported.push_back(
+        {name, 1, "known are " + decoder::getKnownGgufArchitectures()});
+    return unsupported;
+  }
+  llvm::Expected<decoder::DecoderConfig> config = decoder::readConfig(file);
+  if (!config)
+    return config.takeError();
+  unsupported.push_back({name, 1, "no graph builder yet"});
+  return unsupported;
+}
+
+class GgufImporter : public Importer {
+public:
+  StringRef name() const override { return "gguf"; }
+
+  bool recognizes(StringRef path) const override {
+    if (llvm::sys::fs::is_directory(path)) {
+      std::error_code error;
+      for (llvm::sys::fs::directory_iterator it(path, error), end;
+           it != end && !error; it.increment(error))
+        if (gguf::isGgufName(it->path()))
+          return true;
+      return false;
+    }
+    if (gguf::isGgufName(path))
+      return true;
+    llvm::Expected<std::shared_ptr<MappedFile>> file = MappedFile::open(path);
+    if (!file) {
+      llvm::consumeError(file.takeError());
+      return false;
+    }
+    return llvm::toStringRef((*file)->bytes()).starts_with("GGUF");
+  }
+
+  llvm::Expected<Model> import(StringRef path, const ImportOptions &,
+                               mlir::MLIRContext &) const override {
+    llvm::Expected<std::vector<Unsupported>> unsupported =
+        findUnsupported(path);
+    if (!unsupported)
+      return unsupported.takeError();
+    return onOneLine(makeUnsupportedError(path, *unsupported));
+  }
+
+  llvm::Expected<std::vector<Unsupported>>
+  findUnsupported(StringRef path) const override {
+    llvm::Expected<gguf::File> file = gguf::File::open(path);
+    if (!file)
+      return file.takeError();
+    llvm::Expected<std::vector<Unsupported>> unsupported = list(*file);
+    if (!unsupported)
+      return onOneLine(unsupported.takeError());
+    return unsupported;
+  }
+
+  llvm::Expected<std::optional<FileContents>>
+  describe(StringRef path) const override {
+    llvm::Expected<gguf::File> file = gguf::File::open(path);
+    if (!file)
+      return file.takeError();
+    FileContents contents;
+    contents.format = "GGUF version " + std::to_string(file->version());
+    if (file->numShards() > 1)
+      contents.format += ", " + std::to_string(file->numShards()) + " shards";
+    for (const gguf::Metadata::Entry &entry : file->metadata().entries())
+      contents.metadata.emplace_back(print(entry.key), entry.value.print());
+    for (const gguf::Tensor &tensor : file->tensors())
+      contents.tensors.push_back(
+          {print(tensor.name), tensor.type->name.str(),
+           std::vector<int64_t>(tensor.shape.begin(), tensor.shape.end()),
+           tensor.getNumElements(), tensor.size});
+    if (llvm::Expected<decoder::DecoderConfig> config =
+            decoder::readConfig(*file))
+      contents.summary = config->print();
+    else
+      llvm::consumeError(config.takeError());
+    return contents;
+  }
+};
+
+} // namespace
+
+const Importer &getGgufImporter() {
+  static const GgufImporter importer;
+  return importer;
+}
+
+} // namespace pare
