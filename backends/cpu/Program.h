@@ -50,7 +50,7 @@ struct KernelCall {
   std::vector<std::pair<unsigned, unsigned>> inPlace;
 };
 
-/// Between the kernels of two providers.
+/// Between the kernels of two providers, or why the second has none.
 struct Choice {
   std::string name; ///< of the value that the op makes
   std::string op, provider, reason;

@@ -1,10 +1,10 @@
 //===- Select.cpp - Choosing a kernel for every op
 //--------------------------===//
 #include "backends/cpu/Select.h"
+#include "backends/cpu/Choose.h"
 #include "backends/cpu/onednn/OneDnn.h"
 #include "backends/cpu/select/Entries.h"
 #include "backends/cpu/select/Tail.h"
-#include "llvm/Support/FormatVariadic.h"
 #include <map>
 
 using namespace mlir;
@@ -174,51 +174,6 @@ static std::string describe(Operation *op) {
   return op->getName().getStringRef().str();
 }
 
-/// The weight product that `op` computes in float, at typical sizes: 64 within
-/// the declared bounds for dynamic ones.
-static std::optional<ProductShape> getProductShape(Operation *op) {
-  auto matmul = findAnchor<nn::MatMulOp>(op);
-  if (!matmul)
-    return std::nullopt;
-  nn::Shape lhs = nn::getShape(matmul.getLhs().getType()),
-            out = nn::getShape(matmul.getType());
-  auto entry = op->getParentOfType<func::FuncOp>();
-  SmallVector<int64_t> symbols(64, 64);
-  for (auto [attribute, isBelow] :
-       {std::pair(nn::kDimMaxAttr, false), {nn::kDimMinAttr, true}})
-    if (auto bounds = entry->getAttrOfType<DenseI64ArrayAttr>(attribute))
-      for (auto [size, bound] : llvm::zip(symbols, bounds.asArrayRef()))
-        size = isBelow ? std::max(size, bound) : std::min(size, bound);
-  nn::Dim m = nn::product(ArrayRef(lhs).drop_back(), op->getContext());
-  return ProductShape{nn::evaluate(m, symbols),
-                      nn::evaluate(lhs.back(), symbols),
-                      nn::evaluate(out.back(), symbols)};
-}
-
-/// Whether oneDNN's kernel is to be preferred to the generated one.
-static bool prefersOneDnn(Operation *op, const SelectOptions &options,
-                          std::string &reason) {
-  if (options.providers == Providers::OneDnn) {
-    reason = "asked for";
-    return true;
-  }
-  std::optional<ProductShape> shape = getProductShape(op);
-  if (!shape || !options.timings) {
-    reason = "no timings";
-    return false;
-  }
-  auto ours = options.timings->estimate("matmul", "f32", "generated", *shape),
-       theirs = options.timings->estimate("matmul", "f32", "onednn", *shape);
-  if (!ours || !theirs) {
-    reason = "no timings of both";
-    return false;
-  }
-  reason = llvm::formatv("generated {0:f1} us, onednn {1:f1} us",
-                         ours->nanoseconds * 1e-3, theirs->nanoseconds * 1e-3)
-               .str();
-  return theirs->nanoseconds < ours->nanoseconds;
-}
-
 /// Picks the entry that computes `op`; records the choice where there was one.
 static const KernelEntry *chooseEntry(Operation *op, const Isa &isa,
                                       const SelectOptions &options,
@@ -226,15 +181,18 @@ static const KernelEntry *chooseEntry(Operation *op, const Isa &isa,
   const KernelEntry *ours = findEntry(op, isa, "generated", why);
   if (options.providers == Providers::Generated)
     return ours;
-  std::string ignored;
-  const KernelEntry *theirs = findEntry(op, isa, "onednn", ignored);
-  if (!ours || !theirs)
+  std::string declined;
+  const KernelEntry *theirs = findEntry(op, isa, "onednn", declined);
+  if (!ours || (!theirs && declined.empty()))
     return ours ? ours : theirs;
   Choice choice;
   choice.name = nn::getValueName(op->getResult(0)).str();
   choice.op = describe(op);
-  const KernelEntry *chosen =
-      prefersOneDnn(op, options, choice.reason) ? theirs : ours;
+  const KernelEntry *chosen = ours;
+  if (!theirs)
+    choice.reason = "not by onednn: " + declined;
+  else if (prefersOneDnn(op, options, choice.reason))
+    chosen = theirs;
   choice.provider = chosen->provider.str();
   program.choices.push_back(std::move(choice));
   return chosen;

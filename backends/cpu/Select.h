@@ -70,7 +70,8 @@ struct KernelEntry {
 enum class Providers {
   Generated, ///< pare's own: artifacts need nothing beside them
   OneDnn,    ///< oneDNN's wherever it has one
-  Auto,      ///< the faster one by the timing table; without rows, pare's own
+  Auto,      ///< the faster one by the timing table; pare's own without rows
+             ///< and where the other is less than 5% faster
 };
 
 struct SelectOptions {

@@ -50,9 +50,10 @@ typedef void (*PareKernel)(void *const *ptrs, const int64_t *dims, int64_t task,
                            void *scratch);
 
 /* What a library's kernel needs besides its buffers, such as primitives and
-   weights in the library's own layout. Each context makes its own before a run
-   whose shapes are not the last one's; the kernel finds it behind the step's
-   buffers, in ptrs[num_ptrs]. */
+   weights in the library's own layout. Each context makes its own when it is
+   created, for likely shapes, and again before a run whose shapes are others;
+   the kernel finds it behind the step's buffers, in
+   ptrs[num_ptrs]. */
 typedef struct {
   /* The state for `dims`. `state`: what the last call returned, null at first;
      it is taken over. `weights[i]`: the step's ptrs[i] where that is a weight,

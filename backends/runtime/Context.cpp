@@ -190,6 +190,24 @@ static bool prepareStates(PareContext &context) {
   return true;
 }
 
+/// Makes states before the first run, so that libraries have their weights in
+/// place: for the only shapes, or for likely ones, where a failure says nothing
+/// of others.
+static bool prepareAhead(PareContext &context) {
+  constexpr int64_t kLikely = 64;
+  const PareModel &model = *context.model;
+  for (uint32_t d = 0; d < model.num_dims; ++d)
+    context.symbols[d] =
+        max(model.dims[d].min, min(model.dims[d].max, kLikely));
+  model.plan(context.symbols, context.slots);
+  if (prepareStates(context))
+    return true;
+  if (model.num_dims == 0)
+    return false;
+  context.error.start();
+  return true;
+}
+
 bool pare::rt::planShapes(PareContext &context, const PareTensor *inputs) {
   const PareModel &model = *context.model;
   for (uint32_t i = 0; i < model.num_inputs; ++i) {
@@ -427,6 +445,8 @@ static bool setUp(PareContext &context, const PareOptions &options) {
     memcpy(context.weightsCopy.data, model.weights, model.weights_bytes);
     context.weights = static_cast<const uint8_t *>(context.weightsCopy.data);
   }
+  if (!prepareAhead(context))
+    return false;
   // Reserved for the largest shapes; pages are committed as they are touched.
   // Guard mode fills what it maps, so it maps for the actual shapes only.
   if (context.guard)

@@ -79,7 +79,7 @@ static void putText(Writer &text, const PareModel &model) {
   if (uint32_t steps = countLibrarySteps(model))
     text.put(", ").num(steps).put(
         " of them by oneDNN: needs libdnnl.so.3 and libgomp.so.1 beside this "
-        "file, and reorders their weights in memory at the first run");
+        "file, and reorders their weights in memory at the start");
   text.put('\n');
   text.put("weights   ")
       .unsignedNum(model.weights_bytes)

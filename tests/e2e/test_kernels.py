@@ -6,7 +6,7 @@ import re
 import pytest
 
 from oracle import artifact
-from oracle.models import BUILD, MINILM, encoded_text
+from oracle.models import BUILD, MINILM, RECOGNIZER
 
 # Agreement of two providers' f32 kernels, as a share of the output's scale.
 TOLERANCE = 1e-4
@@ -22,8 +22,8 @@ def pare(*arguments, check=True):
     return artifact.call(artifact.PARE, *arguments, check=check)
 
 
-def compile_json(out, *flags):
-    command = ("compile", MINILM.source, "-o", out, "--target=x86-64-v3", "--json", "--quiet")
+def compile_json(out, *flags, model=MINILM):
+    command = ("compile", model.source, "-o", out, "--target=x86-64-v3", "--json", "--quiet")
     return json.loads(pare(*command, *flags).stdout)
 
 
@@ -88,22 +88,38 @@ def test_damaged_tables_are_refused(tmp_path, text, words):
 
 
 @needs_onednn
-def test_onednn_computes_the_same(tmp_path, compiled):
-    feeds = encoded_text(1, 37)
-    report = compile_json(tmp_path / "model", "--kernels=onednn")
+@pytest.mark.parametrize(
+    ("model", "cases", "steps"),
+    [(MINILM, ((1, 37), (2, 5)), 24), (RECOGNIZER, ((1, 320), (2, 97)), 46)],
+    ids=["minilm", "recognizer"],
+)
+def test_onednn_computes_the_same(tmp_path, compiled, model, cases, steps):
+    """Products and convolutions with what is fused into them, other shapes included."""
+    report = compile_json(tmp_path / "model", "--kernels=onednn", *model.dynamic, model=model)
     chosen = [c for c in report["choices"] if c["provider"] == "onednn"]
-    assert len(chosen) >= 12
+    assert len(chosen) >= steps
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "libdnnl.so.3", "libgomp.so.1", "model",
     ]
-    want = artifact.run(compiled(MINILM), feeds)
-    for threads in (1, 2):
-        got = artifact.run(tmp_path / "model", feeds, f"--threads={threads}")
-        for name in want:
-            assert artifact.scaled_error(got[name], want[name]) < TOLERANCE
+    for case in cases:
+        feeds = model.feeds(*case)
+        want = artifact.run(compiled(model, *model.dynamic), feeds)
+        for threads in (1, 2):
+            got = artifact.run(tmp_path / "model", feeds, f"--threads={threads}")
+            for name in want:
+                assert artifact.scaled_error(got[name], want[name]) < TOLERANCE
     info = json.loads(artifact.call(tmp_path / "model", "info", "--json").stdout)
     assert info["onednn_steps"] == len(chosen)
     assert "needs libdnnl.so.3" in artifact.call(tmp_path / "model", "info").stdout
+
+
+@needs_onednn
+def test_int8_is_exact_or_not_by_onednn(tmp_path):
+    """Its int8 kernels saturate without VNNI: each product says so."""
+    report = compile_json(tmp_path / "model", "--kernels=onednn", "--quantize=int8")
+    reasons = {c["reason"] for c in report["choices"] if " us" not in c["reason"]}
+    assert any("saturate" in reason for reason in reasons)
+    assert not any("int8" in c["op"] and c["provider"] == "onednn" for c in report["choices"])
 
 
 @needs_onednn
