@@ -1,15 +1,16 @@
 //===- Tune.cpp - pare tune -----------------------------------------------===//
 //
-// Kernels are timed as they will run: a graph of matrix products, compiled like
-// any model, whose own `bench --profile` gives the time of each step. All
+// Kernels are timed as they will run: graphs of products and convolutions,
+// compiled like any model, whose own `bench --profile` gives the time of each
+// step. All
 // weights together exceed the caches, as those of a model do.
 //
 //===----------------------------------------------------------------------===//
 #include "backends/cpu/CpuTarget.h"
 #include "backends/emit/Link.h"
-#include "frontend/GraphBuilder.h"
 #include "tools/Artifact.h"
 #include "tools/Cli.h"
+#include "tools/TuneGraphs.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -18,7 +19,6 @@
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Host.h"
 #include <chrono>
-#include <random>
 
 using namespace llvm;
 
@@ -39,6 +39,11 @@ static cl::opt<std::string>
                cl::desc("Kernels of this target, which this machine must be "
                         "able to run (default: host)"),
                cl::sub(command));
+static cl::opt<std::string>
+    only("only", cl::value_desc("part"),
+         cl::desc("Measure what has this in its name, such as conv.int8; other "
+                  "rows of the file at -o stay"),
+         cl::sub(command));
 static cl::opt<bool> quick("quick",
                            cl::desc("Fewer shapes and runs: some seconds"),
                            cl::sub(command));
@@ -48,20 +53,13 @@ static cl::opt<bool> quiet("quiet", cl::desc("Print no progress"),
 namespace {
 
 struct Options {
-  std::string output, target;
+  std::string output, target, only;
   bool quick, quiet;
 };
 
-/// K and N: encoders of 384, 768 and 1024, and convolutions of small networks.
-constexpr std::pair<int64_t, int64_t> kWeights[] = {
-    {384, 384},  {384, 1152}, {384, 1536},  {1536, 384},  {768, 768},
-    {768, 3072}, {3072, 768}, {1024, 1024}, {1024, 4096}, {64, 64},
-    {128, 128},  {256, 256},  {512, 512},   {96, 384},    {480, 120},
-    {120, 480},  {288, 32},   {576, 64},    {1152, 128},  {2304, 256}};
-constexpr unsigned kQuickWeights = 4;
-constexpr int64_t kRows[] = {1, 4, 16, 32, 64, 128, 512};
+constexpr unsigned kQuickKernels = 4;
 
-/// What is measured: a weight format's kernels by one provider.
+/// Whose kernels are measured, with weights in which format.
 struct Family {
   const char *format, *provider;
   Quantization quantize;
@@ -70,7 +68,18 @@ struct Family {
 constexpr Family kFamilies[] = {
     {"f32", "generated", Quantization::None, cpu::Providers::Generated},
     {"f32", "onednn", Quantization::None, cpu::Providers::OneDnn},
-    {"int8", "generated", Quantization::Int8, cpu::Providers::Generated}};
+    {"int8", "generated", Quantization::Int8, cpu::Providers::Generated},
+    {"int8", "onednn", Quantization::Int8, cpu::Providers::OneDnn}};
+
+/// A part of the table.
+struct Part {
+  const TunedOp *op;
+  const Family *family;
+  ArrayRef<TunedKernel> kernels;
+  std::string name() const {
+    return formatv("{0}.{1}.{2}", op->name, family->format, family->provider);
+  }
+};
 
 /// A target on which int8 always pays, so that every product is measured in
 /// the format that was asked for.
@@ -113,57 +122,24 @@ private:
 
 } // namespace
 
-static std::vector<float> randomValues(int64_t count) {
-  std::mt19937 generator(1);
-  std::vector<float> values(count);
-  for (float &value : values)
-    value = float(generator()) / float(1u << 31) - 1.0f;
-  return values;
-}
-
-using Weights = ArrayRef<std::pair<int64_t, int64_t>>;
-
-/// Products x0 * w0 → y0, x1 * w1 → y1, …: each x is [m, K] with one symbolic
-/// m of at most `maxRows`.
-static Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-buildProducts(mlir::MLIRContext &context, std::shared_ptr<WeightStore> store,
-              Weights weights, int64_t maxRows) {
-  GraphBuilder graph(context, store);
-  auto f32 = mlir::Float32Type::get(&context);
-  nn::Dim m = graph.getSymbol("m", 1, maxRows);
-  SmallVector<mlir::Value> results;
-  std::vector<std::string> names;
-  for (auto [i, weight] : enumerate(weights)) {
-    auto [k, n] = weight;
-    std::string index = std::to_string(i);
-    store->addOwned("w" + index, mlir::RankedTensorType::get({k, n}, f32),
-                    ArrayRef(randomValues(k * n)));
-    mlir::Value x = graph.addInput(
-        "x" + index, nn::getTensorType({m, graph.constantDim(k)}, f32));
-    names.push_back("y" + index);
-    results.push_back(graph.create<nn::MatMulOp>(
-        nn::getNamedLoc(names.back(), &context), x,
-        graph.createParam("w" + index), /*transpose_rhs=*/false));
-  }
-  if (graph.hasFailed())
-    return graph.takeError();
-  return graph.finish(results, names);
-}
-
-static Error compileProducts(const cpu::Isa &isa, const Family &family,
-                             Weights weights, int64_t maxRows,
-                             const std::string &output) {
+/// Compiles what a part measures. The reason where its provider has no such
+/// kernels.
+static Expected<std::optional<std::string>>
+compilePart(const cpu::Isa &isa, const Part &part, const std::string &output) {
   mlir::MLIRContext context;
   loadDialects(context);
   auto store = std::make_shared<WeightStore>();
-  auto graph = buildProducts(context, store, weights, maxRows);
+  auto graph = buildTunedGraph(context, store, *part.op, part.kernels);
   if (!graph)
     return graph.takeError();
   TuningTarget target(isa);
   PipelineOptions pipeline;
   pipeline.weights = store.get();
-  pipeline.quantize = family.quantize;
+  pipeline.quantize = part.family->quantize;
   pipeline.int8.target = &target;
+  if (part.op->isConv() && part.family->quantize == Quantization::Int8)
+    pipeline.int8.calibration.push_back(
+        makeTunedSample(context, *part.op, part.kernels));
   mlir::PassManager passes(&context);
   buildPipeline(passes, pipeline);
   if (mlir::failed(passes.run(**graph)))
@@ -171,10 +147,15 @@ static Error compileProducts(const cpu::Isa &isa, const Family &family,
   emit::ModelInfo info;
   info.name = "tune";
   info.metadata = "{}";
-  return emit::emitModel(**graph, *store, info, isa,
-                         emit::OutputKind::Executable, output,
-                         {family.providers, nullptr})
-      .takeError();
+  auto report =
+      emit::emitModel(**graph, *store, info, isa, emit::OutputKind::Executable,
+                      output, {part.family->providers, nullptr});
+  if (!report)
+    return report.takeError();
+  for (const cpu::Choice &choice : report->choices)
+    if (choice.provider != part.family->provider)
+      return choice.reason;
+  return std::nullopt;
 }
 
 /// Product number of a step: it makes "y3", or the codes of "x3".
@@ -187,22 +168,20 @@ static std::optional<unsigned> getProduct(StringRef step) {
   return std::nullopt;
 }
 
-/// Microseconds of each product in one run of a new process, its quantization
+/// Microseconds of each kernel in one run of a new process, its quantization
 /// included.
 static Expected<std::vector<double>> runOnce(const Artifact &artifact,
-                                             Weights weights, int64_t rows,
+                                             const Part &part, int64_t size,
                                              const TemporaryFolder &folder) {
   std::vector<std::string> arguments = {
       "bench", "--json", "--profile", "--threads=1", "--runs=1", "--warmup=2"};
-  // All inputs share the number of rows.
-  arguments.push_back(
-      formatv("--shape=x0={0}x{1}", rows, weights.front().first).str());
+  arguments.push_back(part.op->shapeFlag(part.kernels.front(), size));
   Expected<json::Value> result = queryArtifact(artifact, arguments, folder);
   if (!result)
     return result.takeError();
   const json::Object *object = result->getAsObject();
   const json::Array *steps = object ? object->getArray("steps") : nullptr;
-  std::vector<double> times(weights.size(), 0);
+  std::vector<double> times(part.kernels.size(), 0);
   for (const json::Value &value : steps ? *steps : json::Array()) {
     const json::Object *step = value.getAsObject();
     if (!step)
@@ -218,20 +197,20 @@ static Expected<std::vector<double>> runOnce(const Artifact &artifact,
 }
 
 /// The least of several runs: what else the machine does only adds to a time.
-static Error measure(const Artifact &artifact, const Family &family,
-                     Weights weights, int64_t rows, const Options &options,
-                     const TemporaryFolder &folder, cpu::TimingTable &table) {
-  std::vector<double> least(weights.size(), INFINITY);
+static Error measure(const Artifact &artifact, const Part &part, int64_t size,
+                     const Options &options, const TemporaryFolder &folder,
+                     cpu::TimingTable &table) {
+  std::vector<double> least(part.kernels.size(), INFINITY);
   for (unsigned round = 0; round < (options.quick ? 4 : 40); ++round) {
-    auto times = runOnce(artifact, weights, rows, folder);
+    auto times = runOnce(artifact, part, size, folder);
     if (!times)
       return times.takeError();
     for (auto [best, time] : zip_equal(least, *times))
       best = std::min(best, time);
   }
-  for (auto [weight, time] : zip_equal(weights, least))
-    table.add("matmul", family.format, family.provider,
-              {rows, weight.first, weight.second},
+  for (auto [kernel, time] : zip_equal(part.kernels, least))
+    table.add(part.op->name, part.family->format, part.family->provider,
+              part.op->shape(kernel, size),
               std::max<int64_t>(1, std::llround(time * 1e3)));
   return Error::success();
 }
@@ -255,6 +234,23 @@ static std::string today() {
   return text;
 }
 
+/// What there is to measure, as far as this build and `options` go.
+static std::vector<Part> getParts(const Options &options, bool hasOneDnn) {
+  std::vector<Part> parts;
+  for (const TunedOp &op : getTunedOps())
+    for (const Family &family : kFamilies) {
+      bool isInt8 = family.quantize == Quantization::Int8;
+      Part part = {&op, &family, op.kernels};
+      if (options.quick)
+        part.kernels = part.kernels.take_front(kQuickKernels);
+      if ((op.hasInt8 || !isInt8) &&
+          StringRef(part.name()).contains(options.only) &&
+          (hasOneDnn || family.providers != cpu::Providers::OneDnn))
+        parts.push_back(part);
+    }
+  return parts;
+}
+
 static Error tune(const Options &options, cpu::TimingTable &table) {
   Expected<cpu::Isa> isa = cpu::Isa::parse(options.target);
   if (!isa)
@@ -262,31 +258,44 @@ static Error tune(const Options &options, cpu::TimingTable &table) {
   Expected<TemporaryFolder> folder = TemporaryFolder::create();
   if (!folder)
     return folder.takeError();
-  Weights weights = ArrayRef(kWeights);
-  if (options.quick)
-    weights = weights.take_front(kQuickWeights);
+  if (!options.only.empty() && sys::fs::exists(options.output)) {
+    Expected<cpu::TimingTable> old = cpu::TimingTable::read(options.output);
+    if (!old)
+      return old.takeError();
+    if (old->target != isa->name)
+      return createStringError("--only: '" + options.output +
+                               "' was measured for target " + old->target +
+                               ": name another file with -o");
+    table = std::move(*old);
+  }
   table.target = isa->name;
   table.machine = describeMachine();
   table.date = today();
 
-  SmallVector<const Family *> families;
   bool hasOneDnn = !errorToBool(emit::findOneDnn(isa->triple).takeError());
-  for (const Family &family : kFamilies)
-    if (hasOneDnn || family.providers != cpu::Providers::OneDnn)
-      families.push_back(&family);
-
-  Progress progress(families.size() * std::size(kRows), options.quiet);
-  for (const Family *family : families) {
-    std::string name = family->format + std::string(".") + family->provider;
-    Artifact artifact{folder->file(name), "tune", true};
-    if (Error error = compileProducts(*isa, *family, weights,
-                                      std::end(kRows)[-1], artifact.path))
-      return error;
-    for (int64_t rows : kRows) {
-      if (Error error = measure(artifact, *family, weights, rows, options,
-                                *folder, table))
+  std::vector<Part> parts = getParts(options, hasOneDnn);
+  if (parts.empty())
+    return createStringError(
+        "--only " + options.only +
+        ": no such part; they are named "
+        "matmul.f32.generated, conv.int8.onednn and so on");
+  unsigned total = 0;
+  for (const Part &part : parts)
+    total += part.op->sizes.size();
+  Progress progress(total, options.quiet);
+  for (const Part &part : parts) {
+    Artifact artifact{folder->file(part.name()), "tune", true};
+    auto whyNot = compilePart(*isa, part, artifact.path);
+    if (!whyNot)
+      return whyNot.takeError();
+    for (int64_t size : part.op->sizes) {
+      if (*whyNot) {
+        progress.finish(part.name() + ": " + **whyNot);
+        continue;
+      }
+      if (Error error = measure(artifact, part, size, options, *folder, table))
         return error;
-      progress.finish(name + ", " + Twine(rows) + " rows");
+      progress.finish(part.name() + ", size " + Twine(size));
     }
   }
   return Error::success();
@@ -294,7 +303,7 @@ static Error tune(const Options &options, cpu::TimingTable &table) {
 
 static int run() {
   // Copied: linking in process resets every option to its default.
-  const Options options = {outputPath, targetName, quick, quiet};
+  const Options options = {outputPath, targetName, only, quick, quiet};
   cpu::TimingTable table;
   if (Error error = tune(options, table))
     return fail(std::move(error));
