@@ -8,6 +8,8 @@ if(PARE_SANITIZE)
   target_compile_options(pare_flags INTERFACE -fsanitize=${PARE_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize=vptr,function -fno-sanitize-recover=undefined)
   target_link_options(pare_flags INTERFACE -fsanitize=${PARE_SANITIZE})
+  add_library(pare_sanitizer_options OBJECT "${PROJECT_SOURCE_DIR}/cmake/SanitizerOptions.cpp")
+  target_link_libraries(pare_flags INTERFACE $<TARGET_OBJECTS:pare_sanitizer_options>)
 endif()
 
 # pare_library(NAME SOURCES … [LINK …] [NO_PCH])
@@ -65,6 +67,8 @@ function(pare_unit_test name)
   target_compile_definitions(${name} PRIVATE PARE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
   if(NOT ARG_NO_LLVM)
     target_link_libraries(${name} PRIVATE pare_llvm)
+    target_compile_options(${name} PRIVATE -fPIC) # as the precompiled header
+    target_precompile_headers(${name} REUSE_FROM pare_pch)
   endif()
   add_test(NAME unit.${name} COMMAND ${name})
   set_tests_properties(unit.${name} PROPERTIES LABELS unit)

@@ -1,5 +1,4 @@
-//===- Link.cpp - Linking in process
-//----------------------------------------===//
+//===- Link.cpp - Linking in process --------------------------------------===//
 #include "backends/emit/Link.h"
 #include "lld/Common/Driver.h"
 #include "llvm/ObjCopy/CommonConfig.h"
@@ -212,9 +211,9 @@ Error makeArchive(StringRef triple, StringRef code, StringRef weights,
     return error;
 
   std::vector<NewArchiveMember> members;
+  StringRef paths[] = {hidden, weights};
   std::string names[] = {(prefix + ".o").str(), (prefix + "_weights.o").str()};
-  for (auto [path, name] : zip_equal(ArrayRef<StringRef>{hidden, weights},
-                                     ArrayRef<std::string>(names))) {
+  for (auto [path, name] : zip_equal(paths, names)) {
     auto member = NewArchiveMember::getFile(path, /*Deterministic=*/true);
     if (!member)
       return member.takeError();
