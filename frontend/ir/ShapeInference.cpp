@@ -178,13 +178,14 @@ LogicalResult ConvOp::inferReturnTypes(MLIRContext *,
   std::optional<int64_t> channels = getConstant(x.back()),
                          perGroup = getConstant(f.back()),
                          outputs = getConstant(f.front());
-  if (!perGroup || !outputs || op.getGroups() < 1 ||
-      (channels && *channels != *perGroup * op.getGroups()) ||
-      *outputs % op.getGroups() != 0)
-    return emitOptionalError(loc, "nn.conv: filter ",
-                             str(op.getFilter().getType()), " with ",
-                             op.getGroups(), " groups does not fit input ",
-                             str(op.getX().getType()));
+  int64_t groups = op.getGroups();
+  if (!perGroup || !outputs || groups < 1 ||
+      (channels &&
+       (*channels % groups != 0 || *channels / groups != *perGroup)) ||
+      *outputs % groups != 0)
+    return emitOptionalError(
+        loc, "nn.conv: filter ", str(op.getFilter().getType()), " with ",
+        groups, " groups does not fit input ", str(op.getX().getType()));
   Shape shape{x.front()};
   for (size_t i = 0; i < spatial; ++i) {
     std::optional<int64_t> kernel = getConstant(f[1 + i]);
@@ -220,11 +221,13 @@ LogicalResult ConvTransposeOp::inferReturnTypes(MLIRContext *,
     return failure();
   std::optional<int64_t> channels = getConstant(x.back()),
                          perGroup = getConstant(f.back());
-  if (!perGroup || op.getGroups() < 1 ||
-      (channels && *channels != *perGroup * op.getGroups()))
+  int64_t groups = op.getGroups();
+  if (!perGroup || groups < 1 ||
+      (channels &&
+       (*channels % groups != 0 || *channels / groups != *perGroup)))
     return emitOptionalError(loc, "nn.conv_transpose: filter ",
-                             str(op.getFilter().getType()), " with ",
-                             op.getGroups(), " groups does not fit input ",
+                             str(op.getFilter().getType()), " with ", groups,
+                             " groups does not fit input ",
                              str(op.getX().getType()));
   Shape shape{x.front()};
   for (size_t i = 0; i < spatial; ++i) {

@@ -26,8 +26,9 @@ build_tree() {
   shift 2
   if [ ! -f "$dir/build.ninja" ]; then
     say "Configuring the $preset preset in $dir"
-    (cd "$repo" && cmake --preset "$preset" -B "$dir" -DPARE_VENV="$venv" >"$dir.configure.log" 2>&1) ||
-      { tail -n 30 "$dir.configure.log" >&2; return 1; }
+    mkdir -p "$dir"
+    (cd "$repo" && cmake --preset "$preset" -B "$dir" -DPARE_VENV="$venv" >"$dir/configure.log" 2>&1) ||
+      { tail -n 30 "$dir/configure.log" >&2; return 1; }
   fi
   cmake --build "$dir" ${1:+--target "$@"}
 }

@@ -219,7 +219,7 @@ TEST_F(PassesTest, Int8IsCloseForEveryCodeType) {
       PipelineOptions options;
       options.weights = &graph.weights;
       options.quantize = Quantization::Int8;
-      options.int8 = {&target, {}, &decisions};
+      options.int8 = {&target, {}, &decisions, {}};
       buildPipeline(passes, options);
     });
     EXPECT_LT(relativeError(graph.run({{7}}), before), 0.02);
@@ -255,7 +255,7 @@ TEST_F(PassesTest, ConvolutionsNeedACalibrationSet) {
     std::vector<HostTensor> before = graph.run({{1, 8, 8, 32}});
     std::vector<TensorDecision> decisions;
     transform(graph, [&](OpPassManager &passes) {
-      Int8Options options{nullptr, {}, &decisions};
+      Int8Options options{nullptr, {}, &decisions, {}};
       if (calibrated)
         options.calibration.push_back({sample});
       passes.addPass(createQuantizeInt8Pass(&graph.weights, options));
@@ -289,7 +289,7 @@ TEST_F(PassesTest, PointwiseConvolutionsAreProducts) {
   Graph graph(context, kPointwise);
   std::vector<HostTensor> before = graph.run({{1, 4, 4, 128}});
   std::vector<TensorDecision> decisions;
-  Int8Options options{nullptr, {}, &decisions};
+  Int8Options options{nullptr, {}, &decisions, {}};
   options.calibration.push_back({randomTensor(
       RankedTensorType::get({1, 4, 4, 128}, Float32Type::get(&context)), 100)});
   transform(graph, [&](OpPassManager &passes) {
@@ -318,7 +318,7 @@ TEST_F(PassesTest, ConvolutionsStayFloatWhereTheTargetHasNoKernel) {
   ProductsOnly target(8, false);
   Graph graph(context, kImage);
   std::vector<TensorDecision> decisions;
-  Int8Options options{&target, {}, &decisions};
+  Int8Options options{&target, {}, &decisions, {}};
   options.calibration.push_back({randomTensor(
       RankedTensorType::get({1, 8, 8, 32}, Float32Type::get(&context)), 3)});
   transform(graph, [&](OpPassManager &passes) {
