@@ -83,10 +83,11 @@ int64_t Filler::integer(StringRef name, int64_t min, int64_t max) {
          "' differs between layers, which is not supported");
     return min;
   }
-  if (values[0] < min || values[0] > max)
-    fail("metadata key '" + key(name) + "' must be from " + Twine(min) +
-         " to " + Twine(max) + ", not " + Twine(values[0]));
-  return values[0];
+  if (values[0] >= min && values[0] <= max)
+    return values[0];
+  fail("metadata key '" + key(name) + "' must be from " + Twine(min) + " to " +
+       Twine(max) + ", not " + Twine(values[0]));
+  return min;
 }
 
 void Filler::readSizes() {

@@ -91,10 +91,11 @@ int64_t Reader::integer(const llvm::json::Object &object, StringRef key,
   if (!value)
     return fallback.value_or(min);
   std::optional<int64_t> integer = value->getAsInteger();
-  if (!integer || *integer < min || *integer > max)
-    fail("'" + key + "' must be an integer from " + Twine(min) + " to " +
-         Twine(max));
-  return integer.value_or(min);
+  if (integer && *integer >= min && *integer <= max)
+    return *integer;
+  fail("'" + key + "' must be an integer from " + Twine(min) + " to " +
+       Twine(max));
+  return min;
 }
 
 double Reader::number(const llvm::json::Object &object, StringRef key,

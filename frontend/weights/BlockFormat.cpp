@@ -156,7 +156,8 @@ float BlockFormat::getValue(uint8_t code) const {
 double BlockFormat::getBitsPerWeight() const {
   unsigned planes = hasMinimum() ? 2 : 1;
   double sub = hasTwoLevels() ? double(subBits) / group : 0;
-  return bits + planes * (8.0 * getScaleBytes(scale) / scaleGroup() + sub);
+  return bits + double(zeroBits) / group +
+         planes * (8.0 * getScaleBytes(scale) / scaleGroup() + sub);
 }
 
 //===----------------------------------------------------------------------===//
@@ -169,6 +170,7 @@ void BlockPlanes::resize(const BlockFormat &format, uint64_t elements) {
       elements / format.scaleGroup() * getScaleBytes(format.scale);
   uint64_t subs = format.hasTwoLevels() ? elements / format.group : 0;
   codes.resize(elements);
+  zeros.resize(format.zeroBits ? elements / format.group : 0);
   scales.resize(scaleBytes);
   subScales.resize(subs);
   minima.resize(format.hasMinimum() ? scaleBytes : 0);
@@ -198,14 +200,16 @@ void decodeBlocks(const BlockFormat &format, const BlockPlanes &planes,
         minimum *= float(planes.subMinima[g]);
     }
     minimum *= sign;
+    // Values are small integers: moving them by a zero point is exact.
+    const float zero = format.zeroBits ? float(planes.zeros[g]) : 0.0f;
     const uint8_t *codes = &planes.codes[g * format.group];
     float *out = &weights[g * format.group];
     if (format.hasMinimum())
       for (unsigned i = 0; i < format.group; ++i)
-        out[i] = scale * values[codes[i]] + minimum;
+        out[i] = scale * (values[codes[i]] - zero) + minimum;
     else
       for (unsigned i = 0; i < format.group; ++i)
-        out[i] = scale * values[codes[i]];
+        out[i] = scale * (values[codes[i]] - zero);
   }
 }
 

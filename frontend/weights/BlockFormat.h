@@ -34,7 +34,7 @@ float decodeScale(ScaleType type, const uint8_t *bytes);
 
 /// What a code stands for.
 enum class CodeKind : uint8_t {
-  Offset,   ///< code - offset
+  Offset,   ///< code - offset, or - the group's zero point
   Signed,   ///< the code as a two's complement number of `bits` bits
   Codebook, ///< codebook[code]
 };
@@ -44,6 +44,7 @@ enum class MinimumKind : uint8_t { None, Added, Subtracted };
 /// A group-wise format. With `g` the group of an element:
 ///
 ///     w = scale(g) · value(code) [± minimum(g)]
+///     value(code) = code - offset | code - zeros[g] | … (CodeKind)
 ///     one level:   scale(g) = scales[g]
 ///     two levels:  scale(g) = scales[super-group] · (subScales[g] - subOffset)
 ///
@@ -56,6 +57,7 @@ struct BlockFormat {
   unsigned group; ///< consecutive elements of a row that share a scale
   CodeKind codes = CodeKind::Offset;
   int offset = 0;
+  unsigned zeroBits = 0; ///< of zero points, in place of `offset`; 0: none
   llvm::ArrayRef<float> codebook = {};
   ScaleType scale = ScaleType::F16;
   MinimumKind minimum = MinimumKind::None;
@@ -68,7 +70,8 @@ struct BlockFormat {
   bool hasMinimum() const { return minimum != MinimumKind::None; }
   /// Elements per entry of `scales`.
   unsigned scaleGroup() const { return superGroup ? superGroup : group; }
-  /// value(code); `code` may be any byte, its bits beyond `bits` are ignored.
+  /// value(code), before a zero point; `code` may be any byte, its bits beyond
+  /// `bits` are ignored.
   float getValue(uint8_t code) const;
   /// Bits per weight, codes and scales.
   double getBitsPerWeight() const;
@@ -82,6 +85,7 @@ llvm::ArrayRef<BlockFormat> getBlockFormats();
 /// cross rows, so rows follow each other without padding.
 struct BlockPlanes {
   std::vector<uint8_t> codes;     ///< one per element, high bits merged in
+  std::vector<uint8_t> zeros;     ///< one per group; formats with zeroBits only
   std::vector<uint8_t> scales;    ///< one per scaleGroup(), as the file has it
   std::vector<uint8_t> subScales; ///< one per group, raw; two levels only
   std::vector<uint8_t> minima;    ///< as `scales`; formats with a minimum only
@@ -96,7 +100,8 @@ struct BlockPlanes {
 void decodeBlocks(const BlockFormat &format, const BlockPlanes &planes,
                   llvm::MutableArrayRef<float> weights);
 
-/// The parts of planes that belong to one block.
+/// The parts of planes that belong to one block. No storage has zero points
+/// yet.
 template <typename Byte> struct BlockParts {
   Byte *codes, *scales, *subScales, *minima, *subMinima;
 };

@@ -405,6 +405,9 @@ TEST(DecoderConfigTest, ErrorsNameTheKey) {
             "gemma2, gemma3_text, gemma3, phi3, gpt2, gpt_neox)");
   EXPECT_EQ(readError(R"({"model_type":"llama"})"),
             "config.json: 'num_hidden_layers' is missing");
+  EXPECT_EQ(readError(R"({"model_type":"llama","num_hidden_layers":-1})"),
+            "config.json: 'num_hidden_layers' must be an integer from 1 to "
+            "10000");
   auto llama = [](llvm::StringRef extra) {
     return readError((R"({"model_type":"llama","num_hidden_layers":1,
       "hidden_size":64,"intermediate_size":96,"vocab_size":10,)" +
@@ -471,6 +474,10 @@ TEST(DecoderConfigTest, GgufErrorsNameTheKey) {
   layers.u32("attention.head_count", 8).u32("context_length", 512);
   contains(layers.readError(),
            "'llama.feed_forward_length' differs between layers");
+  GgufModel negative("llama");
+  negative.writer().addI32s("llama.block_count", {-1, -1});
+  contains(negative.readError(),
+           "'llama.block_count' must be from 1 to 10000, not -1");
 }
 
 } // namespace
