@@ -4,6 +4,7 @@
 #include "llvm/ADT/Twine.h"
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/Endian.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace endian = llvm::support::endian;
@@ -197,14 +198,31 @@ std::optional<std::vector<double>> Value::getNumbers() const {
   return getAll(*this, &Value::getNumber);
 }
 
+/// Text in quotes: control characters escaped, all bytes beyond ASCII where
+/// they are not UTF-8.
+static void printText(llvm::StringRef text, llvm::raw_ostream &stream) {
+  constexpr size_t maxText = 60;
+  llvm::StringRef head = text.take_front(maxText);
+  // Not within a character.
+  while (head.size() < text.size() && !head.empty() &&
+         (uint8_t(text[head.size()]) & 0xc0) == 0x80)
+    head = head.drop_back();
+  bool isUtf8 = llvm::json::isUTF8(head);
+  stream << '"';
+  for (char c : head)
+    if (isUtf8 && uint8_t(c) >= 0x80)
+      stream << c;
+    else
+      llvm::printEscapedString(llvm::StringRef(&c, 1), stream);
+  stream << (head.size() < text.size() ? "…\"" : "\"");
+}
+
 std::string Value::print() const {
-  constexpr size_t maxText = 60, maxElements = 6;
+  constexpr size_t maxElements = 6;
   std::string text;
   llvm::raw_string_ostream stream(text);
   if (std::optional<llvm::StringRef> string = getString()) {
-    stream << '"';
-    llvm::printEscapedString(string->take_front(maxText), stream);
-    stream << (string->size() > maxText ? "…\"" : "\"");
+    printText(*string, stream);
   } else if (isArray()) {
     stream << size() << " x " << getName(elementType()) << " [";
     llvm::ArrayRef<uint8_t> rest = bytes_.drop_front(12);

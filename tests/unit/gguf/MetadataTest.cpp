@@ -62,6 +62,14 @@ TEST(MetadataTest, Numbers) {
 TEST(MetadataTest, StringsAndArrays) {
   EXPECT_EQ(Bytes().add("a\nb").read(ValueType::String)->getString(), "a\nb");
   EXPECT_EQ(Bytes().add("a\nb").read(ValueType::String)->print(), "\"a\\0Ab\"");
+  EXPECT_EQ(Bytes().add("Ġab").read(ValueType::String)->print(), "\"Ġab\"");
+  EXPECT_EQ(Bytes().add("\xff").read(ValueType::String)->print(), "\"\\FF\"");
+  std::string accents;
+  for (unsigned i = 0; i < 40; ++i)
+    accents += "é";
+  EXPECT_EQ(
+      Bytes().add(("a" + accents).c_str()).read(ValueType::String)->print(),
+      "\"a" + accents.substr(0, 58) + "…\"");
   Bytes bytes;
   bytes.array(ValueType::String, 2).add("x").add("");
   std::optional<Value> strings = bytes.read(ValueType::Array);
