@@ -54,7 +54,10 @@ function(pare_tool name)
   target_compile_options(${name} PRIVATE -fPIC) # as the precompiled header
   target_precompile_headers(${name} REUSE_FROM pare_pch)
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
-    target_link_options(${name} PRIVATE -Wl,--strip-all -static-libstdc++ -static-libgcc)
+    # Folding equal functions saves a tenth of the size; so nothing may tell
+    # functions apart by their addresses.
+    target_link_options(${name} PRIVATE -Wl,--strip-all,--icf=all -Wl,-z,pack-relative-relocs
+      -static-libstdc++ -static-libgcc)
   endif()
 endfunction()
 

@@ -71,12 +71,10 @@ pare::cpu::createTargetMachine(const Isa &isa) {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
-    LLVMInitializeX86AsmParser();
     LLVMInitializeAArch64TargetInfo();
     LLVMInitializeAArch64Target();
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
-    LLVMInitializeAArch64AsmParser();
   });
   Triple triple(isa.triple);
   std::string message;
