@@ -7,6 +7,7 @@
 #include "backends/emit/Link.h"
 #include "backends/emit/ModelObject.h"
 #include "backends/emit/WeightsObject.h"
+#include "frontend/tokenizer/Tokenizer.h"
 #include "llvm/BinaryFormat/ELF.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
@@ -264,8 +265,11 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
     return report;
   }
   std::vector<std::string> modules;
-  if (info.encoder)
+  if (info.encoder) {
     modules.push_back("pare_module_embed");
+    for (const char *part : tokenizer::runtimeParts(info.encoder->tokenizer))
+      modules.push_back(part);
+  }
   if (!info.images.empty())
     modules.push_back("pare_module_image");
   if (usesOneDnn) {

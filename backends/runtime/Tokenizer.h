@@ -24,10 +24,16 @@ extern "C" {
 /* pare_tokenizer_encode: leave out the template's special tokens. Special
    tokens that the text itself spells are still recognised. */
 #define PARE_TOKENIZER_NO_SPECIAL (1u << 0)
+/* pare_tokenizer_encode: text that reads like an added token is text: what a
+   user typed cannot become <|im_end|>. */
+#define PARE_TOKENIZER_PLAIN (1u << 1)
+
+struct PareTokenizerModelPart;
 
 /* An open table; fields are private to Tokenizer*.cpp, but for `config`. */
 typedef struct PareTokenizer {
   const PareTokenizerConfig *config;
+  const struct PareTokenizerModelPart *model; /* TokenizerRun.h */
   struct {
     const uint8_t *data; /* null: the table has no such section */
     uint64_t bytes;

@@ -1,5 +1,5 @@
 //===- TokenizerNormalize.cpp - The normalizer operations -----------------===//
-#include "backends/runtime/TokenizerText.h"
+#include "backends/runtime/TokenizerRun.h"
 
 namespace pare::rt::tok {
 namespace {
@@ -43,7 +43,9 @@ public:
         wide(triples<uint32_t>(t, PARE_TOK_DECOMPOSE_WIDE)) {}
 
   /// Applies one operation to `in`, appending to `out`.
-  void apply(uint32_t op, Text in, Buffer &out);
+  void apply(const PareTokenizerStep &step, Text in, Buffer &out);
+  /// Does the first character of `in`, not empty, leave something?
+  bool keepsBeginning(const PareTokenizerStep &step, Text in, Buffer &spare);
 
 private:
   void cleanText(Text in, Buffer &out);
@@ -280,8 +282,8 @@ void Normalizer::compose(Text in, Buffer &out) {
   flush();
 }
 
-void Normalizer::apply(uint32_t op, Text in, Buffer &out) {
-  switch (op) {
+void Normalizer::apply(const PareTokenizerStep &step, Text in, Buffer &out) {
+  switch (step.op) {
   case PARE_NORM_CLEAN_TEXT:
     return cleanText(in, out);
   case PARE_NORM_SPACE_CJK:
@@ -296,7 +298,21 @@ void Normalizer::apply(uint32_t op, Text in, Buffer &out) {
     return drop(PARE_CHAR_COMBINING, in, out);
   case PARE_NORM_LOWERCASE:
     return lowercase(in, out);
+  default:
+    return pare_tokenizer_rewrite.apply(tokenizer, step, in, out);
   }
+}
+
+bool Normalizer::keepsBeginning(const PareTokenizerStep &step, Text in,
+                                Buffer &spare) {
+  if (step.op == PARE_NORM_PRECOMPILED)
+    return true; // the library counts it there even if it is dropped
+  if (step.op == PARE_NORM_REPLACE)
+    return pare_tokenizer_rewrite.keeps_beginning(tokenizer, step, in);
+  uint32_t c;
+  spare.clear();
+  apply(step, {in.begin, in.begin + decode(in.begin, in.end, c)}, spare);
+  return spare.size > 0;
 }
 
 bool isAscii(Text text) {
@@ -308,23 +324,29 @@ bool isAscii(Text text) {
 
 /// Operations that leave ASCII as it is.
 bool keepsAscii(uint32_t op) {
-  return op != PARE_NORM_CLEAN_TEXT && op != PARE_NORM_LOWERCASE;
+  return op <= PARE_NORM_COMPAT && op != PARE_NORM_CLEAN_TEXT &&
+         op != PARE_NORM_LOWERCASE;
 }
 
 } // namespace
 
-Text normalize(const PareTokenizer &tokenizer, Text text, Workspace &work) {
+Text normalize(const PareTokenizer &tokenizer, Text text, Workspace &work,
+               bool &keepsBeginning) {
+  keepsBeginning = true;
   const auto &section = tokenizer.sections[PARE_TOK_NORMALIZER];
-  const auto *ops = reinterpret_cast<const uint32_t *>(section.data);
+  const auto *steps = reinterpret_cast<const PareTokenizerStep *>(section.data);
   Normalizer normalizer(tokenizer, work);
-  const bool ascii = isAscii(text);
+  bool ascii = isAscii(text);
   Buffer *out = &work.even, *spare = &work.odd;
-  for (uint64_t i = 0; i < section.bytes / sizeof(uint32_t); ++i) {
-    if (ascii && keepsAscii(ops[i]))
+  for (uint64_t i = 0; i < section.bytes / sizeof(PareTokenizerStep); ++i) {
+    if (ascii && keepsAscii(steps[i].op))
       continue;
+    if (keepsBeginning && text.size() > 0)
+      keepsBeginning = normalizer.keepsBeginning(steps[i], text, *out);
     out->clear();
-    normalizer.apply(ops[i], text, *out);
+    normalizer.apply(steps[i], text, *out);
     text = out->text();
+    ascii = ascii && (steps[i].op < PARE_NORM_COMPAT || isAscii(text));
     Buffer *used = out;
     out = spare;
     spare = used;

@@ -79,6 +79,19 @@ void Buffer::pushCodePoint(uint32_t c) {
   append(bytes, n);
 }
 
+bool Runs::check(const uint8_t *section, uint64_t bytes) {
+  if (bytes < sizeof(PareTokenizerRuns))
+    return false;
+  const auto &runs = *reinterpret_cast<const PareTokenizerRuns *>(section);
+  if (runs.num_runs == 0 || bytes != sizeof(runs) + uint64_t(runs.num_runs) * 4)
+    return false;
+  for (uint32_t i = 0; i <= 256; ++i)
+    if (runs.page[i] >= runs.num_runs ||
+        (i > 0 && runs.page[i] < runs.page[i - 1]))
+      return false;
+  return true;
+}
+
 uint8_t Runs::wide(uint32_t c) const {
   const auto *runs = reinterpret_cast<const uint32_t *>(header + 1);
   uint32_t low = header->page[c < 0x10000 ? c >> 8 : 256];

@@ -55,6 +55,14 @@ public:
     }
   }
   void pushCodePoint(uint32_t c);
+  /// `n` bytes of any content, aligned for every type; null without memory.
+  uint8_t *resize(uint64_t n) {
+    size = 0;
+    if (n > capacity && !grow(n))
+      return nullptr;
+    size = n;
+    return data;
+  }
 
   uint8_t *data = nullptr;
   uint64_t size = 0;
@@ -71,6 +79,7 @@ public:
   Runs() = default;
   explicit Runs(const uint8_t *section)
       : header(reinterpret_cast<const PareTokenizerRuns *>(section)) {}
+  static bool check(const uint8_t *section, uint64_t bytes);
   explicit operator bool() const { return header; }
 
   uint8_t ascii(uint8_t c) const { return header->ascii[c & 127]; }
@@ -137,14 +146,23 @@ private:
 
 struct Workspace {
   Buffer valid, even, odd, scratch;
+  Buffer symbols, agenda, cache; ///< of models
+  bool isLong = false;           ///< the text is worth a cache of its words
+  bool outOfMemory = false;      ///< elsewhere
+
+  void note(const Buffer &other) { outOfMemory |= other.failed(); }
   bool failed() const {
-    return valid.failed() || even.failed() || odd.failed() || scratch.failed();
+    return outOfMemory || valid.failed() || even.failed() || odd.failed() ||
+           scratch.failed() || symbols.failed() || agenda.failed() ||
+           cache.failed();
   }
 };
 
 /// Applies the table's normalizer to `text` and returns the result, which
-/// lies in `text` or in `work` until the next call.
-Text normalize(const PareTokenizer &tokenizer, Text text, Workspace &work);
+/// lies in `text` or in `work` until the next call. `keepsBeginning`: the first
+/// character of `text` has left something in it.
+Text normalize(const PareTokenizer &tokenizer, Text text, Workspace &work,
+               bool &keepsBeginning);
 
 } // namespace pare::rt::tok
 

@@ -2,6 +2,7 @@
 #include "frontend/tokenizer/Description.h"
 
 #include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/Twine.h"
 
@@ -12,21 +13,54 @@ using namespace llvm;
 namespace pare::tokenizer {
 
 Error tokenizerError(StringRef path, const Twine &message) {
-  return createStringError(inconvertibleErrorCode(), path + ": " + message);
+  std::string text = message.str();
+  for (char &c : text)
+    if (uint8_t(c) < 0x20)
+      c = ' ';
+  return createStringError(inconvertibleErrorCode(), path + ": " + text);
 }
 
-std::vector<uint32_t> bertNormalizer(bool cleanText, bool spaceCjk,
-                                     bool stripAccents, bool lowercase) {
-  std::vector<uint32_t> ops;
+std::vector<Step> bertNormalizer(bool cleanText, bool spaceCjk,
+                                 bool stripAccents, bool lowercase) {
+  std::vector<Step> steps;
+  auto add = [&](uint32_t op) { steps.push_back({op}); };
   if (cleanText)
-    ops.push_back(PARE_NORM_CLEAN_TEXT);
+    add(PARE_NORM_CLEAN_TEXT);
   if (spaceCjk)
-    ops.push_back(PARE_NORM_SPACE_CJK);
-  if (stripAccents)
-    ops.insert(ops.end(), {PARE_NORM_NFD, PARE_NORM_STRIP_NONSPACING});
+    add(PARE_NORM_SPACE_CJK);
+  if (stripAccents) {
+    add(PARE_NORM_NFD);
+    add(PARE_NORM_STRIP_NONSPACING);
+  }
   if (lowercase)
-    ops.push_back(PARE_NORM_LOWERCASE);
-  return ops;
+    add(PARE_NORM_LOWERCASE);
+  return steps;
+}
+
+StringMap<int32_t> idsOf(const Description &d) {
+  StringMap<int32_t> ids(unsigned(d.vocab.size()));
+  for (const Token &token : d.vocab)
+    ids.try_emplace(token.text, token.id);
+  return ids;
+}
+
+std::optional<uint8_t> byteToken(StringRef text) {
+  uint8_t byte;
+  if (text.size() != 6 || !text.consume_front("<0x") ||
+      !text.consume_back(">") || text.getAsInteger(16, byte))
+    return std::nullopt;
+  return byte;
+}
+
+void findByteTokens(Description &d, const StringMap<int32_t> &ids) {
+  d.byteIds.assign(256, -1);
+  for (unsigned b = 0; b < 256; ++b) {
+    auto found = ids.find(
+        ("<0x" + Twine(hexdigit(b >> 4)) + Twine(hexdigit(b & 15)) + ">")
+            .str());
+    if (found != ids.end())
+      d.byteIds[b] = found->second;
+  }
 }
 
 Error finishVocabulary(Description &d, StringRef unk, StringRef path) {
@@ -74,6 +108,9 @@ Error finishVocabulary(Description &d, StringRef unk, StringRef path) {
                   " tokens, largest id " + Twine(largest));
   d.config.vocab_size = uint32_t(largest + 1);
 
+  d.config.unk_id = -1;
+  if (unk.empty())
+    return Error::success();
   auto found = ids.find(unk);
   if (found == ids.end())
     return tokenizerError(path, "model.unk_token: '" + unk +

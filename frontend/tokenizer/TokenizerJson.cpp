@@ -1,163 +1,72 @@
 //===- TokenizerJson.cpp - tokenizer.json of the `tokenizers` library -----===//
 #include "frontend/Json.h"
+#include "frontend/tokenizer/JsonReader.h"
 #include "frontend/tokenizer/Tokenizer.h"
 
-#include "llvm/ADT/StringSwitch.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
-#include "llvm/Support/JSON.h"
-
-#include <limits>
 
 using namespace llvm;
 
 namespace pare::tokenizer {
-namespace {
 
-/// Reads fields of JSON objects; the first thing wrong is kept as the error.
-class Reader {
-public:
-  Reader(StringRef path) : path(path) {}
-
-  bool failed() const { return !message.empty(); }
-  Error takeError() const { return tokenizerError(path, message); }
-  std::nullopt_t fail(const Twine &text) {
-    if (message.empty())
-      message = text.str();
-    return std::nullopt;
-  }
-
-  /// A component's "type", or empty when the component is absent or null.
-  StringRef type(const json::Value *value, StringRef where) {
-    if (!value || value->getAsNull())
-      return "";
-    const json::Object *object = value->getAsObject();
-    auto type = object ? object->getString("type") : std::nullopt;
-    if (!type)
-      fail(where + ": not an object with a \"type\"");
-    return type.value_or("");
-  }
-
-  int64_t integer(const json::Object &object, StringRef key, StringRef where,
-                  int64_t max) {
-    auto value = object.getInteger(key);
-    if (!value || *value < 0 || *value > max) {
-      fail(where + "." + key + ": not an integer in [0, " + Twine(max) + "]");
-      return 0;
-    }
-    return *value;
-  }
-
-  StringRef string(const json::Object &object, StringRef key, StringRef where) {
-    auto value = object.getString(key);
-    if (!value)
-      fail(where + "." + key + ": not a string");
-    return value.value_or("");
-  }
-
-  bool boolean(const json::Object &object, StringRef key, StringRef where,
-               bool missing) {
-    const json::Value *value = object.get(key);
-    if (!value)
-      return missing;
-    auto flag = value->getAsBoolean();
-    if (!flag)
-      fail(where + "." + key + ": not true or false");
-    return flag.value_or(missing);
-  }
-
-  void readNormalizer(const json::Value *value, Description &d);
-  void readPreTokenizer(const json::Value *value, Description &d);
-  void readPostProcessor(const json::Value *value, Description &d);
-  void readLengths(const json::Object &root, Description &d);
-  void readAddedTokens(const json::Value *value, Description &d);
-  StringRef readModel(const json::Value *value, Description &d);
-
-private:
-  void readTemplate(const json::Object &processor, StringRef key,
-                    std::vector<PareTokenizerPiece> &out);
-  std::optional<int32_t> namedId(const json::Object &processor, StringRef key);
-
-  StringRef path;
-  std::string message;
-};
-
-constexpr int64_t maxId = std::numeric_limits<int32_t>::max();
-
-void Reader::readNormalizer(const json::Value *value, Description &d) {
-  StringRef kind = type(value, "normalizer");
-  if (kind.empty())
-    return;
-  const json::Object &object = *value->getAsObject();
-  auto add = [&](std::initializer_list<uint32_t> ops) {
-    d.normalizer.insert(d.normalizer.end(), ops);
-  };
-  if (kind == "Sequence") {
-    const json::Array *list = object.getArray("normalizers");
-    if (!list)
-      return void(fail("normalizer: Sequence without \"normalizers\""));
-    for (const json::Value &item : *list)
-      readNormalizer(&item, d);
-  } else if (kind == "BertNormalizer") {
-    bool lower = boolean(object, "lowercase", kind, true);
-    const json::Value *accents = object.get("strip_accents");
-    bool strip = accents && !accents->getAsNull()
-                     ? boolean(object, "strip_accents", kind, lower)
-                     : lower;
-    std::vector<uint32_t> ops = bertNormalizer(
-        boolean(object, "clean_text", kind, true),
-        boolean(object, "handle_chinese_chars", kind, true), strip, lower);
-    d.normalizer.insert(d.normalizer.end(), ops.begin(), ops.end());
-  } else if (kind == "Lowercase") {
-    add({PARE_NORM_LOWERCASE});
-  } else if (kind == "NFD") {
-    add({PARE_NORM_NFD});
-  } else if (kind == "NFC") {
-    add({PARE_NORM_NFD, PARE_NORM_COMPOSE});
-  } else if (kind == "StripAccents") {
-    add({PARE_NORM_STRIP_COMBINING});
-  } else {
-    fail("normalizer: " + kind +
-         " is not supported; supported: Sequence, "
-         "BertNormalizer, Lowercase, NFD, NFC, StripAccents");
-  }
+StringRef JsonReader::type(const json::Value *value, StringRef where) {
+  if (!value || value->getAsNull())
+    return "";
+  const json::Object *object = value->getAsObject();
+  auto type = object ? object->getString("type") : std::nullopt;
+  if (!type)
+    fail(where + ": not an object with a \"type\"");
+  return type.value_or("");
 }
 
-void Reader::readPreTokenizer(const json::Value *value, Description &d) {
-  StringRef kind = type(value, "pre_tokenizer");
-  if (kind.empty())
-    return;
-  const json::Object &object = *value->getAsObject();
-  uint32_t &rules = d.config.pre_tokenizer;
-  if (kind == "Sequence") {
-    const json::Array *list = object.getArray("pretokenizers");
-    if (!list)
-      return void(fail("pre_tokenizer: Sequence without \"pretokenizers\""));
-    for (const json::Value &item : *list)
-      readPreTokenizer(&item, d);
-  } else if (kind == "BertPreTokenizer") {
-    rules |= PARE_PRE_REMOVE_SPACE | PARE_PRE_ISOLATE_PUNCT;
-  } else if (kind == "WhitespaceSplit") {
-    rules |= PARE_PRE_REMOVE_SPACE;
-  } else if (kind == "Whitespace") {
-    rules |= PARE_PRE_REMOVE_SPACE | PARE_PRE_SPLIT_WORD;
-  } else if (kind == "Punctuation") {
-    StringRef behavior = object.getString("behavior").value_or("Isolated");
-    if (behavior == "Isolated")
-      rules |= PARE_PRE_ISOLATE_PUNCT;
-    else if (behavior == "Removed")
-      rules |= PARE_PRE_REMOVE_PUNCT;
-    else
-      fail("pre_tokenizer: Punctuation with behavior " + behavior +
-           " is not supported; supported: Isolated, Removed");
-  } else {
-    fail("pre_tokenizer: " + kind +
-         " is not supported; supported: Sequence, "
-         "BertPreTokenizer, Whitespace, WhitespaceSplit, Punctuation");
+int64_t JsonReader::integer(const json::Object &object, StringRef key,
+                            StringRef where, int64_t max) {
+  auto value = object.getInteger(key);
+  if (!value || *value < 0 || *value > max) {
+    fail(where + "." + key + ": not an integer in [0, " + Twine(max) + "]");
+    return 0;
   }
+  return *value;
 }
 
-std::optional<int32_t> Reader::namedId(const json::Object &processor,
-                                       StringRef key) {
+StringRef JsonReader::string(const json::Object &object, StringRef key,
+                             StringRef where) {
+  auto value = object.getString(key);
+  if (!value)
+    fail(where + "." + key + ": not a string");
+  return value.value_or("");
+}
+
+StringRef JsonReader::optionalString(const json::Object &object, StringRef key,
+                                     StringRef where) {
+  const json::Value *value = object.get(key);
+  if (!value || value->getAsNull())
+    return "";
+  return string(object, key, where);
+}
+
+bool JsonReader::boolean(const json::Object &object, StringRef key,
+                         StringRef where, bool missing) {
+  const json::Value *value = object.get(key);
+  if (!value || value->getAsNull())
+    return missing;
+  auto flag = value->getAsBoolean();
+  if (!flag)
+    fail(where + "." + key + ": not true or false");
+  return flag.value_or(missing);
+}
+
+const json::Array *JsonReader::list(const json::Object &object, StringRef key,
+                                    StringRef where) {
+  const json::Array *items = object.getArray(key);
+  if (!items)
+    fail(where + ": Sequence without \"" + key + "\"");
+  return items;
+}
+
+std::optional<int32_t> JsonReader::namedId(const json::Object &processor,
+                                           StringRef key) {
   const json::Array *pair = processor.getArray(key);
   if (!pair || pair->size() != 2 || !(*pair)[1].getAsInteger())
     return fail("post_processor." + key + ": not a [token, id] pair");
@@ -168,8 +77,8 @@ std::optional<int32_t> Reader::namedId(const json::Object &processor,
   return int32_t(id);
 }
 
-void Reader::readTemplate(const json::Object &processor, StringRef key,
-                          std::vector<PareTokenizerPiece> &out) {
+void JsonReader::readTemplate(const json::Object &processor, StringRef key,
+                              std::vector<PareTokenizerPiece> &out) {
   const std::string where = ("post_processor." + key).str();
   const json::Array *list = processor.getArray(key);
   const json::Object *specials = processor.getObject("special_tokens");
@@ -214,12 +123,20 @@ void Reader::readTemplate(const json::Object &processor, StringRef key,
   }
 }
 
-void Reader::readPostProcessor(const json::Value *value, Description &d) {
+void JsonReader::readPostProcessor(const json::Value *value, Description &d) {
   StringRef kind = type(value, "post_processor");
   if (kind.empty())
     return;
   const json::Object &object = *value->getAsObject();
   constexpr int32_t a = PARE_PIECE_SEQUENCE_A, b = PARE_PIECE_SEQUENCE_B;
+  if (kind == "ByteLevel")
+    return; // offsets only
+  if (kind == "Sequence") {
+    const json::Array *items = list(object, "processors", "post_processor");
+    for (size_t i = 0; items && i < items->size(); ++i)
+      readPostProcessor(&(*items)[i], d);
+    return;
+  }
   if (kind == "TemplateProcessing") {
     readTemplate(object, "single", d.single);
     readTemplate(object, "pair", d.pair);
@@ -234,8 +151,8 @@ void Reader::readPostProcessor(const json::Value *value, Description &d) {
       d.pair = {{*cls, 0}, {a, 0}, {*sep, 0}, {*sep, 0}, {b, 0}, {*sep, 0}};
   } else {
     return void(fail("post_processor: " + kind +
-                     " is not supported; supported: TemplateProcessing, "
-                     "BertProcessing, RobertaProcessing"));
+                     " is not supported; supported: Sequence, ByteLevel, "
+                     "TemplateProcessing, BertProcessing, RobertaProcessing"));
   }
   auto count = [&](int32_t id) {
     return llvm::count_if(d.single,
@@ -245,7 +162,7 @@ void Reader::readPostProcessor(const json::Value *value, Description &d) {
     fail("post_processor.single: must hold sequence A exactly once");
 }
 
-void Reader::readLengths(const json::Object &root, Description &d) {
+void JsonReader::readLengths(const json::Object &root, Description &d) {
   d.config.pad_id = -1;
   if (const json::Object *truncation = root.getObject("truncation")) {
     d.config.max_length =
@@ -262,7 +179,7 @@ void Reader::readLengths(const json::Object &root, Description &d) {
   }
 }
 
-void Reader::readAddedTokens(const json::Value *value, Description &d) {
+void JsonReader::readAddedTokens(const json::Value *value, Description &d) {
   if (!value || value->getAsNull())
     return;
   const json::Array *list = value->getAsArray();
@@ -291,44 +208,6 @@ void Reader::readAddedTokens(const json::Value *value, Description &d) {
   }
 }
 
-StringRef Reader::readModel(const json::Value *value, Description &d) {
-  const json::Object *model = value ? value->getAsObject() : nullptr;
-  if (!model) {
-    fail("model: missing; is this a tokenizer.json?");
-    return "";
-  }
-  // Old files do not say the type.
-  StringRef kind = model->getString("type").value_or(
-      model->get("merges") ? "BPE" : "WordPiece");
-  if (kind != "WordPiece") {
-    fail("model: " + kind + " is not supported; supported: WordPiece");
-    return "";
-  }
-  d.model = PARE_TOKENIZER_WORDPIECE;
-  d.prefix = string(*model, "continuing_subword_prefix", "model").str();
-  d.config.max_word_chars = uint32_t(std::min<int64_t>(
-      maxId, integer(*model, "max_input_chars_per_word", "model",
-                     std::numeric_limits<int64_t>::max())));
-  const json::Object *vocab = model->getObject("vocab");
-  if (!vocab)
-    fail("model.vocab: not a map of tokens to ids");
-  if (failed())
-    return "";
-  d.vocab.reserve(vocab->size());
-  for (const auto &entry : *vocab) {
-    auto id = entry.second.getAsInteger();
-    if (!id || *id < 0 || *id > maxId) {
-      fail("model.vocab: the id of '" + entry.first.str() +
-           "' is not an integer in [0, " + Twine(maxId) + "]");
-      return "";
-    }
-    d.vocab.push_back({entry.first.str(), int32_t(*id)});
-  }
-  return string(*model, "unk_token", "model");
-}
-
-} // namespace
-
 Expected<Description> readTokenizerJson(StringRef text, StringRef path) {
   Expected<json::Value> root = parseJson(text, path);
   if (!root)
@@ -338,20 +217,20 @@ Expected<Description> readTokenizerJson(StringRef text, StringRef path) {
     return tokenizerError(path, "not a JSON object");
 
   Description d;
-  Reader reader(path);
-  StringRef unk = reader.readModel(object->get("model"), d);
+  JsonReader reader(path);
+  std::string unk = reader.readModel(object->get("model"), d);
   reader.readNormalizer(object->get("normalizer"), d);
   reader.readPreTokenizer(object->get("pre_tokenizer"), d);
   reader.readPostProcessor(object->get("post_processor"), d);
   reader.readLengths(*object, d);
   reader.readAddedTokens(object->get("added_tokens"), d);
-  if (const json::Object *decoder = object->getObject("decoder"))
-    if (decoder->getString("type") == "WordPiece")
-      d.config.decoder = PARE_DECODER_WORDPIECE;
   if (reader.failed())
     return reader.takeError();
   if (Error error = finishVocabulary(d, unk, path))
-    return error;
+    return std::move(error);
+  reader.readDecoder(object->get("decoder"), d);
+  if (reader.failed())
+    return reader.takeError();
   for (const auto *pieces : {&d.single, &d.pair})
     for (const PareTokenizerPiece &piece : *pieces)
       if (piece.id >= 0 && uint32_t(piece.id) >= d.config.vocab_size)

@@ -1,6 +1,8 @@
 //===- Unicode.cpp --------------------------------------------------------===//
 #include "frontend/tokenizer/Unicode.h"
 
+#include "frontend/tokenizer/Utf8.h"
+
 #include "llvm/ADT/ArrayRef.h"
 
 #include <algorithm>
@@ -16,7 +18,7 @@ template <typename T> static std::vector<uint8_t> bytesOf(ArrayRef<T> values) {
   return {begin, begin + values.size() * sizeof(T)};
 }
 
-static std::vector<uint8_t> makeRuns(ArrayRef<uint32_t> source, uint32_t mask) {
+std::vector<uint8_t> makeRuns(ArrayRef<uint32_t> source, uint32_t mask) {
   std::vector<uint32_t> runs;
   for (uint32_t run : source) {
     run &= ~uint32_t(0xff) | mask;
@@ -40,8 +42,39 @@ static std::vector<uint8_t> makeRuns(ArrayRef<uint32_t> source, uint32_t mask) {
   return out;
 }
 
+ArrayRef<uint32_t> getClassRuns() { return classRuns; }
+ArrayRef<uint32_t> getCategoryRuns() { return categoryRuns; }
+ArrayRef<uint32_t> getScriptRuns() { return scriptRuns; }
+ArrayRef<uint32_t> getFlagRuns() { return flagRuns; }
+
+/// Reads flat (code point, length, code points …) entries.
+static Replacements readReplacements(ArrayRef<uint32_t> flat) {
+  Replacements out;
+  while (!flat.empty()) {
+    std::string from, to;
+    appendUtf8(flat[0], from);
+    for (uint32_t c : flat.slice(2, flat[1]))
+      appendUtf8(c, to);
+    out.push_back({std::move(from), std::move(to)});
+    flat = flat.drop_front(2 + flat[1]);
+  }
+  return out;
+}
+
+Replacements compatibilityMappings() {
+  return readReplacements(compatibilityMap);
+}
+Replacements nmtMappings() { return readReplacements(nmtMap); }
+
 std::vector<uint8_t> characterClasses(uint32_t mask) {
   return makeRuns(classRuns, mask);
+}
+
+std::vector<uint8_t> graphemeBreaks() {
+  std::vector<uint32_t> runs(std::begin(flagRuns), std::end(flagRuns));
+  for (uint32_t &run : runs)
+    run = (run & ~uint32_t(0xff)) | ((run & 0xff) >> 2);
+  return makeRuns(runs, 255);
 }
 
 std::vector<uint8_t> combiningClasses() { return makeRuns(combiningRuns, 255); }

@@ -1,22 +1,31 @@
 #!/usr/bin/env python3
 """Writes UnicodeData.inc: the character properties that tokenizers rely on.
 
-    gen_unicode.py > UnicodeData.inc          needs the `tokenizers` package
+    gen_unicode.py > UnicodeData.inc      needs the `tokenizers` and `regex` packages
 
 The `tokenizers` library mixes several Unicode versions (one per Rust crate),
 and ids must equal its ids, so each property is asked of the library itself,
 code point by code point. How it differs from this Python's unicodedata is
 printed on standard error. Run it again when a newer library is to be matched.
+Only the grapheme breaks come from `regex`: the library shows none of its own.
 """
 import sys
 import unicodedata
 
+import regex
 import tokenizers
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 SPACE, DROPPED, NONSPACING, COMBINING, PUNCT, WORD, CJK = (1 << i for i in range(7))
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
 HANGUL = range(0xAC00, 0xD7A4)
+# The order of these is that of the enums in Unicode.h.
+CATEGORIES = ("Cn Cc Cf Co Cs Ll Lm Lo Lt Lu Mc Me Mn Nd Nl No Pc Pd Pe Pf Pi Po Ps Sc Sk Sm So "
+              "Zl Zp Zs").split()
+SCRIPTS = ("Arabic Armenian Bengali Cyrillic Devanagari Ethiopic Georgian Greek Gujarati Gurmukhi Han "
+           "Hangul Hebrew Hiragana Kannada Katakana Khmer Lao Latin Malayalam Myanmar Oriya Sinhala Tamil "
+           "Telugu Thai Tibetan").split()
+GRAPHEME_BREAKS = ["Control", "Extend", "ZWJ", "SpacingMark", "Prepend"]
 
 
 def classes():
@@ -115,6 +124,50 @@ def decompositions(nfd):
     return result
 
 
+def members(pattern):
+    """Code points that `pattern` matches in the library's regex engine."""
+    text = "".join(map(chr, CODE_POINTS))
+    parts = pre_tokenizers.Split(Regex(pattern), "removed", invert=True).pre_tokenize_str(text)
+    return [ord(c) for part, _ in parts for c in part]
+
+
+def enumerated(patterns):
+    """Index + 1 of the pattern that matches a code point, 0 where none does."""
+    result = [0] * 0x110000
+    for i, pattern in enumerate(patterns):
+        for c in members(pattern):
+            result[c] = i + 1
+    return result
+
+
+def pattern_flags():
+    """\\w (1) and is_numeric of Digits (2); from bit 2 on the grapheme break of
+    what the library knows to be assigned."""
+    unassigned = set(members(r"\p{Cn}"))
+    result = [0] * 0x110000
+    for c in members(r"\w"):
+        result[c] |= 1
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    for c in CODE_POINTS:
+        if len(digits.pre_tokenize_str("a" + chr(c))) == 2:
+            result[c] |= 2
+    for i, name in enumerate(GRAPHEME_BREAKS):
+        for c in regex.findall(r"\p{GCB=%s}" % name, "".join(map(chr, CODE_POINTS))):
+            if name == "Control" or ord(c) not in unassigned:
+                result[ord(c)] |= (i + 1) << 2
+    return result
+
+
+def replacements(new, old=lambda s: s):
+    """Flat (code point, length, code points ...) where `new` differs from `old`."""
+    flat = []
+    for c in CODE_POINTS:
+        s = chr(c)
+        if new(s) != old(s):
+            flat += [c, len(new(s)), *map(ord, new(s))]
+    return flat
+
+
 def runs_of(values):
     out, last = [], None
     for c, v in enumerate(values):
@@ -167,6 +220,14 @@ def main():
          [f"{c:#x}, {a:#x}, {b:#x}" for c, (a, b) in sorted(pairs.items())], 3)
     composed = sorted((a, b, c) for c, (a, b) in pairs.items() if b and nfc(chr(c)) == chr(c))
     emit("compositionTriples", "uint32_t", [f"{a:#x}, {b:#x}, {c:#x}" for a, b, c in composed], 3)
+    categories = enumerated([r"\p{%s}" % name for name in CATEGORIES[1:]])
+    scripts = enumerated([r"\p{%s}" % name for name in SCRIPTS])
+    emit("categoryRuns", "uint32_t", [hex(r) for r in runs_of(categories)])
+    emit("scriptRuns", "uint32_t", [hex(r) for r in runs_of(scripts)])
+    emit("flagRuns", "uint32_t", [hex(r) for r in runs_of(pattern_flags())])
+    nfkd, nmt = normalizers.NFKD().normalize_str, normalizers.Nmt().normalize_str
+    emit("compatibilityMap", "uint32_t", [hex(c) for c in replacements(nfkd, nfd)], 12)
+    emit("nmtMap", "uint32_t", [hex(c) for c in replacements(nmt)], 12)
 
 
 if __name__ == "__main__":

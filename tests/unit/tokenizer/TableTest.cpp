@@ -94,8 +94,8 @@ TEST(TokenizerTable, RefusesWhatItDoesNotKnow) {
   using Header = PareTokenizerHeader;
   using Section = PareTokenizerSection;
   EXPECT_FALSE(refused([](Header &, Section *) {}));
-  EXPECT_TRUE(refused([](Header &h, Section *) { h.version = 2; }));
-  EXPECT_TRUE(refused([](Header &h, Section *) { h.model = 2; }));
+  EXPECT_TRUE(refused([](Header &h, Section *) { h.version = 1; }));
+  EXPECT_TRUE(refused([](Header &h, Section *) { h.model = 9; }));
   EXPECT_TRUE(refused([](Header &h, Section *) { --h.num_sections; }));
   EXPECT_TRUE(refused([](Header &h, Section *) { h.num_sections = ~0u; }));
   EXPECT_TRUE(refused([](Header &, Section *s) { s->tag = 99; }));
