@@ -15,6 +15,8 @@
 #include "GgufJson.h"
 #include "backends/runtime/Tokenizer.h"
 #include "backends/runtime/TokenizerDecode.h"
+#include "frontend/gguf/File.h"
+#include "frontend/gguf/Vocabulary.h"
 #include "frontend/tokenizer/Tokenizer.h"
 
 #include "llvm/Support/CommandLine.h"
@@ -69,6 +71,12 @@ static std::string decode(const PareTokenizer &tokenizer,
 
 static Expected<std::vector<uint8_t>> buildTable() {
   const pare::tokenizer::TableOptions options = {/*decodes=*/decodes};
+  if (StringRef(path).ends_with(".gguf")) {
+    Expected<pare::gguf::File> file = pare::gguf::File::open(path);
+    if (!file)
+      return file.takeError();
+    return pare::gguf::buildTokenizerTable(file->metadata(), options);
+  }
   if (!StringRef(path).ends_with(".gguf.json"))
     return pare::buildTokenizerTable(path, options);
   auto vocabulary = pare::tokenizer::test::readGgufJson(path);

@@ -39,6 +39,7 @@ struct Sample {
       R"({"[PAD]":0,"[UNK]":1,"[CLS]":2,"[SEP]":3,"un":4,"##able":5,"##a":6,
           "cafe":7,"!":8,"i":9,"##s":10,"\u4e2d":11,"[":12,"]":13,
           "\uac00":14,"\u1100\u1161":15,"caf\u00e9":16,"x":17,"#":18})";
+  std::string decoder = "null";
   std::string model = R"("type":"WordPiece","unk_token":"[UNK]",
       "continuing_subword_prefix":"##","max_input_chars_per_word":8)";
 
@@ -46,9 +47,8 @@ struct Sample {
     return R"({"version":"1.0","truncation":)" + truncation + R"(,"padding":)" +
            padding + R"(,"added_tokens":)" + added + R"(,"normalizer":)" +
            normalizer + R"(,"pre_tokenizer":)" + preTokenizer +
-           R"(,"post_processor":)" + postProcessor +
-           R"(,"decoder":null,"model":{)" + model + R"(,"vocab":)" + vocab +
-           "}}";
+           R"(,"post_processor":)" + postProcessor + R"(,"decoder":)" +
+           decoder + R"(,"model":{)" + model + R"(,"vocab":)" + vocab + "}}";
   }
 };
 
