@@ -97,6 +97,8 @@ static Expected<cpu::Providers> findProviders(const CompileOptions &options,
   if (options.kernels == cpu::Providers::OneDnn)
     return libraries.takeError();
   consumeError(libraries.takeError());
+  note(options.quiet, "--kernels=auto: no oneDNN for " + isa.name +
+                          " in this build, generated kernels only");
   return cpu::Providers::Generated;
 }
 

@@ -158,13 +158,15 @@ compilePart(const cpu::Isa &isa, const Part &part, const std::string &output) {
   return std::nullopt;
 }
 
-/// Product number of a step: it makes "y3", or the codes of "x3".
-static std::optional<unsigned> getProduct(StringRef step) {
-  unsigned product;
-  step = step.take_until([](char c) { return c == '.'; });
-  if ((step.consume_front("y") || step.consume_front("x")) &&
-      !step.getAsInteger(10, product))
-    return product;
+/// Number of the kernel that a step belongs to: it makes "y3", or of a product
+/// the codes of "x3". Those of convolutions are made where x3 is.
+static std::optional<unsigned> getKernel(const TunedOp &op, StringRef step) {
+  auto [name, derived] = step.split('.');
+  unsigned kernel;
+  bool isPart = name.consume_front("y") ||
+                (!op.isConv() && !derived.empty() && name.consume_front("x"));
+  if (isPart && !name.getAsInteger(10, kernel))
+    return kernel;
   return std::nullopt;
 }
 
@@ -186,10 +188,10 @@ static Expected<std::vector<double>> runOnce(const Artifact &artifact,
     const json::Object *step = value.getAsObject();
     if (!step)
       continue;
-    std::optional<unsigned> product =
-        getProduct(step->getString("name").value_or(""));
-    if (product && *product < times.size())
-      times[*product] += step->getNumber("us").value_or(0);
+    std::optional<unsigned> kernel =
+        getKernel(*part.op, step->getString("name").value_or(""));
+    if (kernel && *kernel < times.size())
+      times[*kernel] += step->getNumber("us").value_or(0);
   }
   if (is_contained(times, 0))
     return createStringError("tune: a step is missing from the profile");

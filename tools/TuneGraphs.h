@@ -30,14 +30,15 @@ struct TunedOp {
   bool isConv() const { return name != "matmul"; }
   /// M, K and N of a kernel in the table.
   cpu::ProductShape shape(const TunedKernel &kernel, int64_t size) const;
-  /// --shape of the input x0, which all share, at a size.
+  /// --shape of the input in0 at a size, which all share.
   std::string shapeFlag(const TunedKernel &first, int64_t size) const;
 };
 
 llvm::ArrayRef<TunedOp> getTunedOps();
 
-/// A graph of x0 → y0, x1 → y1, …: one kernel each, all of one symbolic size.
-/// Products are alone, convolutions have a bias and relu.
+/// A graph of in0 → x0 → y0, in1 → x1 → y1, …: a relu and a kernel each, all of
+/// one symbolic size. Products are alone, convolutions have a bias and
+/// hard_swish.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 buildTunedGraph(mlir::MLIRContext &context, std::shared_ptr<WeightStore> store,
                 const TunedOp &op, llvm::ArrayRef<TunedKernel> kernels);

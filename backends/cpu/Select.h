@@ -63,6 +63,7 @@ struct KernelEntry {
   /// nullopt: this entry computes `op`. Otherwise why it does not, or "" where
   /// the op is none of its business.
   std::optional<std::string> (*whyNot)(mlir::Operation *op, const Isa &isa);
+  /// Null: the row is there to say why not.
   llvm::Error (*build)(mlir::Operation *op, Selector &selector);
 };
 
@@ -71,7 +72,7 @@ enum class Providers {
   Generated, ///< pare's own: artifacts need nothing beside them
   OneDnn,    ///< oneDNN's wherever it has one
   Auto,      ///< the faster one by the timing table; pare's own without rows
-             ///< and where the other is less than 5% faster
+             ///< and where the other is less than 10% faster
 };
 
 struct SelectOptions {

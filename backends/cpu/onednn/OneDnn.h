@@ -6,9 +6,8 @@
 
 namespace pare::cpu {
 
-/// Rows that call the shim of backends/runtime/onednn: f32 products of
-/// activations by a weight, with a bias, an activation function and an addend
-/// in this order where the group has them.
+/// Rows that call the shim of backends/runtime/onednn: products by a weight and
+/// convolutions, with an epilogue that post-ops can say (Epilogue.h).
 llvm::ArrayRef<KernelEntry> getOneDnnEntries();
 
 } // namespace pare::cpu

@@ -77,8 +77,9 @@ Expected<TimingTable> TimingTable::findShipped(StringRef target) {
 
 void TimingTable::write(raw_ostream &os) const {
   os << "# Kernel timings of pare on one thread (pare tune). A row: op, weight "
-        "format,\n# M, K, N, provider, nanoseconds; int8 with the "
-        "quantization of M x K.\n";
+        "format,\n# M, K, N, provider, nanoseconds. matmul: alone, int8 with "
+        "the quantization of\n# M x K; convolutions: pixels, inputs of an "
+        "output, outputs, with bias and hard_swish.\n";
   os << "target " << target << "\nmachine " << machine << "\ndate " << date
      << "\n";
   for (const auto &[key, weights] : curves_)

@@ -153,14 +153,16 @@ bool Convolution::describe(Kernel &kernel, const_dnnl_memory_desc_t layout,
   return !failed;
 }
 
-/// Lines of a part: enough work for a call, which costs microseconds, and
-/// several parts for several threads.
+/// Lines of a part: enough pixels for oneDNN's tiles and enough work for a
+/// call, which costs microseconds; and several parts for several threads.
 int64_t Convolution::choosePart(int64_t allowed) const {
-  constexpr int64_t kMinFlops = 1 << 20;
+  constexpr int64_t kMinFlops = 2 << 20, kMinPixels = 32;
+  int64_t pixels = other.out * cut.out;
   int64_t flops = 2 * outputs() * (channels() / groups()) * cut.kernel *
-                  other.kernel * other.out * cut.out;
+                  other.kernel * pixels;
   int64_t parts =
-      max<int64_t>(1, min(min(allowed, cut.out), flops / kMinFlops));
+      min(min(allowed, cut.out), min(flops / kMinFlops, pixels / kMinPixels));
+  parts = max<int64_t>(1, parts);
   int64_t lines = (cut.out + parts - 1) / parts;
   Geometry seen[kMaxKernels];
   int count = 0;
