@@ -183,7 +183,7 @@ def main():
     parser.add_argument("tool")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("names", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     rng = random.Random(5)
     lines, programs = prose(rng), code(rng)
     corpus = lines[::3] + programs[::4]
