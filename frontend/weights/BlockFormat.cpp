@@ -217,6 +217,11 @@ void decodeBlocks(const BlockFormat &format, const BlockPlanes &planes,
 // Storage
 //===----------------------------------------------------------------------===//
 
+/// Where part `offset` of a plane is; null where the format has no such plane.
+template <typename Plane> static auto *getPart(Plane &plane, uint64_t offset) {
+  return plane.empty() ? nullptr : plane.data() + offset;
+}
+
 /// The parts of block `index` of `planes`.
 template <typename Byte, typename Planes>
 static BlockParts<Byte> getParts(const BlockStorage &storage, Planes &planes,
@@ -225,9 +230,9 @@ static BlockParts<Byte> getParts(const BlockStorage &storage, Planes &planes,
   uint64_t scales = index * (storage.elements / format.scaleGroup()) *
                     getScaleBytes(format.scale);
   uint64_t subs = index * (storage.elements / format.group);
-  return {planes.codes.data() + index * storage.elements,
-          planes.scales.data() + scales, planes.subScales.data() + subs,
-          planes.minima.data() + scales, planes.subMinima.data() + subs};
+  return {getPart(planes.codes, index * storage.elements),
+          getPart(planes.scales, scales), getPart(planes.subScales, subs),
+          getPart(planes.minima, scales), getPart(planes.subMinima, subs)};
 }
 
 void BlockStorage::unpack(llvm::ArrayRef<uint8_t> blocks,
