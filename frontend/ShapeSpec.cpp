@@ -11,6 +11,18 @@ static bool consumeSize(llvm::StringRef &text, int64_t &value) {
   return !text.consumeInteger(10, value) && value >= 1 && value <= maxSize;
 }
 
+/// Names start with a letter or `_`, so that no misspelt number is one. Bytes
+/// beyond ASCII count as letters.
+static bool isName(llvm::StringRef text) {
+  auto isLetter = [](char c) {
+    return llvm::isAlpha(c) || c == '_' || static_cast<signed char>(c) < 0;
+  };
+  return !text.empty() && isLetter(text.front()) &&
+         llvm::all_of(text, [&](char c) {
+           return isLetter(c) || llvm::isDigit(c) || c == '.' || c == '-';
+         });
+}
+
 static bool parseDim(llvm::StringRef &text, DimSpec &dim) {
   if (text.consume_front("?"))
     return true;
@@ -19,7 +31,7 @@ static bool parseDim(llvm::StringRef &text, DimSpec &dim) {
   size_t end = text.find_first_of(":,");
   dim.name = text.take_front(end).str();
   text = text.drop_front(dim.name.size());
-  if (dim.name.empty())
+  if (!isName(dim.name))
     return false;
   if (!text.consume_front(":"))
     return true;

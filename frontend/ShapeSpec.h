@@ -3,7 +3,9 @@
 //   1x3x48x320                   all fixed
 //   batch:1..16x3x48xwidth:8..2048   named dimensions with bounds stay dynamic
 //   batch,128                    `,` separates as well; a name without bounds
-//                                ends there, since names may hold an x
+//                                ends there, since names may hold an x; names
+//                                are of letters, digits, `_`, `.` and `-` and
+//                                start with a letter or `_`
 //   ?x128                        `?` keeps what the model says
 //
 //===----------------------------------------------------------------------===//

@@ -41,7 +41,9 @@ Expected<ImportOptions> parseShapes(ArrayRef<std::string> shapes) {
       return createStringError(
           "--shape %s: expected NAME=SIZES, as in --shape input=1x3x224x224",
           text.str().c_str());
-    options.shapes[name.str()] = shape.str();
+    if (!options.shapes.insert({name.str(), shape.str()}).second)
+      return createStringError("--shape %s: input '%s' has one already",
+                               text.str().c_str(), name.str().c_str());
   }
   return options;
 }

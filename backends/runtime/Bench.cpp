@@ -174,11 +174,14 @@ bool Bench::applyShape(const char *argument) {
     return false;
   };
   Str rest = text.drop(equals);
+  if (info.rank == 0 && rest.size)
+    return fail();
   for (uint32_t axis = 0; axis < info.rank; ++axis) {
     Str number(rest.data, rest.find('x'));
-    rest = rest.drop(min(number.size + 1, rest.size));
+    bool isLast = number.size == rest.size;
+    rest = rest.drop(isLast ? rest.size : number.size + 1);
     int64_t value;
-    if (!parseInt(number, value) || (axis + 1 < info.rank) != (rest.size != 0))
+    if (!parseInt(number, value) || isLast != (axis + 1 == info.rank))
       return fail();
     int64_t dim = info.dims[axis];
     if (dim >= 0 && dim != value)

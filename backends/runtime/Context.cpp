@@ -83,6 +83,30 @@ void Block::release(const PareContext &context) {
   *this = Block();
 }
 
+static bool failMemory(PareContext &context) {
+  const PareModel &model = *context.model;
+  context.error.start()
+      .put("out of memory: the model needs ")
+      .unsignedNum(uint64_t(context.slots[model.arena_slot]))
+      .put(" bytes of arena and ")
+      .unsignedNum(uint64_t(context.slots[model.scratch_slot]))
+      .put(" bytes per thread for these shapes");
+  return false;
+}
+
+/// Makes sure that what the actual shapes will touch can be there. What the
+/// caller's allocator gives is the caller's affair.
+static bool checkMemory(PareContext &context) {
+  if (context.allocator.allocate)
+    return true;
+  uint64_t arena = uint64_t(context.slots[context.model->arena_slot]);
+  uint64_t scratch = uint64_t(context.slots[context.model->scratch_slot]);
+  uint64_t bytes;
+  return (!__builtin_mul_overflow(scratch, context.threads, &bytes) &&
+          !__builtin_add_overflow(bytes, arena, &bytes) && fitsMemory(bytes)) ||
+         failMemory(context);
+}
+
 /// Makes room for the shapes that `slots` hold. Outside of guard mode this
 /// does something only if the plan at the upper bounds was not the largest.
 static bool ensureMemory(PareContext &context) {
@@ -99,14 +123,7 @@ static bool ensureMemory(PareContext &context) {
               ensure(context.arena, arena);
   for (uint32_t i = 0; good && i < context.threads; ++i)
     good = ensure(context.scratch[i], scratch);
-  if (!good)
-    context.error.start()
-        .put("out of memory: the model needs ")
-        .unsignedNum(arena)
-        .put(" bytes of arena and ")
-        .unsignedNum(scratch)
-        .put(" bytes per thread");
-  return good;
+  return good || failMemory(context);
 }
 
 //===----------------------------------------------------------------------===//
@@ -251,8 +268,8 @@ bool pare::rt::planShapes(PareContext &context, const PareTensor *inputs) {
   if (changed) {
     context.planned = false;
     model.plan(context.symbols, context.slots);
-    if (!checkConstraints(context) || !ensureMemory(context) ||
-        !prepareStates(context))
+    if (!checkConstraints(context) || !checkMemory(context) ||
+        !ensureMemory(context) || !prepareStates(context))
       return false;
     context.planned = true;
   }

@@ -49,6 +49,7 @@ void Session::release(Buffer &buffer) {
     buffer.guarded.release();
   else
     unmapPages(buffer.data, buffer.capacity);
+  held -= buffer.capacity;
   buffer.data = nullptr;
   buffer.capacity = 0;
 }
@@ -56,7 +57,17 @@ void Session::release(Buffer &buffer) {
 bool Session::allocate(Buffer &buffer, PareTensor &tensor) {
   if (guard || !buffer.data || buffer.capacity < tensor.bytes) {
     release(buffer);
-    buffer.capacity = max<uint64_t>(tensor.bytes, 1);
+    uint64_t capacity = max<uint64_t>(tensor.bytes, 1), needed;
+    if (__builtin_add_overflow(held, capacity, &needed) ||
+        !fitsMemory(needed)) {
+      error.start()
+          .put("out of memory: inputs and outputs need ")
+          .unsignedNum(needed)
+          .put(" bytes or more for these shapes");
+      return false;
+    }
+    buffer.capacity = capacity;
+    held = needed;
     if (guard) {
       // Only the element's alignment, so that the last byte is at the page.
       if (buffer.guarded.allocate(tensor.bytes, pare_dtype_bytes(tensor.dtype)))

@@ -46,6 +46,7 @@ private:
   void release(Buffer &buffer);
 
   Buffer *buffers = nullptr; // inputs, then outputs
+  uint64_t held = 0;         // bytes of all buffers
   bool guard = false;
 };
 

@@ -91,6 +91,32 @@ void pare::rt::unmapPages(void *memory, uint64_t bytes) {
     munmap(memory, max<uint64_t>(bytes, 1));
 }
 
+uint64_t pare::rt::parseMemInfo(Str text) {
+  uint64_t total = 0;
+  while (text.size) {
+    Str line = text.take(text.find('\n'));
+    text = text.drop(min(line.size + 1, text.size));
+    if (!line.startsWith("MemTotal:") && !line.startsWith("SwapTotal:"))
+      continue;
+    uint64_t kilobytes = 0;
+    for (uint64_t i = 0; i < line.size; ++i)
+      if (line.data[i] >= '0' && line.data[i] <= '9')
+        kilobytes = kilobytes * 10 + uint64_t(line.data[i] - '0');
+    total += kilobytes * 1024;
+  }
+  return total ? total : UINT64_MAX;
+}
+
+bool pare::rt::fitsMemory(uint64_t bytes) {
+  constexpr uint64_t alwaysFits = 1 << 28; // spares small models the look
+  if (bytes <= alwaysFits)
+    return true;
+  Bytes text;
+  Message ignored;
+  return !readFile("/proc/meminfo", text, ignored) ||
+         bytes <= parseMemInfo(text.str());
+}
+
 bool GuardedBuffer::allocate(uint64_t bytes, uint64_t alignment) {
   constexpr uint64_t page = 65536; // the largest page size of the targets
   uint64_t usable = alignUp(max<uint64_t>(alignUp(bytes, alignment), 1), page);

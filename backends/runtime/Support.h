@@ -123,6 +123,14 @@ bool writeAll(int fd, const void *data, uint64_t size);
 void *mapPages(uint64_t bytes);
 void unmapPages(void *memory, uint64_t bytes);
 
+/// Bytes of RAM and swap, read from the text of /proc/meminfo; UINT64_MAX where
+/// it does not say.
+uint64_t parseMemInfo(Str text);
+/// Whether this machine could hold `bytes` if it did nothing else. Pages are
+/// committed when touched: without this question the kernel would end the
+/// process in the middle of a run.
+bool fitsMemory(uint64_t bytes);
+
 /// A buffer whose last byte is followed, and whose first page is preceded, by
 /// an inaccessible page. `alignment` may leave up to alignment-1 bytes between
 /// the end and the page. Filled with 0xff, which is NaN in float formats.

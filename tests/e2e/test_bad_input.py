@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import bad_models
 from oracle import artifact
@@ -123,6 +124,12 @@ USAGE = {
     "shape": ("compile", "{model}", "-o", "{out}", "--shape=x"),
     "shape_sizes": ("compile", "{model}", "-o", "{out}", "--shape=x=2x"),
     "shape_input": ("compile", "{model}", "-o", "{out}", "--shape=z=2x4"),
+    "shape_negative": ("compile", "{model}", "-o", "{out}", "--shape=x=2x-4"),
+    "shape_zero": ("compile", "{model}", "-o", "{out}", "--shape=x=0x4"),
+    "shape_overflow": ("compile", "{model}", "-o", "{out}", "--shape=x=2x99999999999999999999"),
+    "shape_trailing": ("compile", "{model}", "-o", "{out}", "--shape=x=2x4 "),
+    "shape_rank": ("compile", "{model}", "-o", "{out}", "--shape=x=2x4x1"),
+    "shape_twice": ("compile", "{model}", "-o", "{out}", "--shape=x=2x4", "--shape=x=2x4"),
     "calibrate": ("compile", "{model}", "-o", "{out}", "--calibrate={model}"),
     "bench": ("bench", "{model}", "--threads=many"),
     "diff": ("diff", "{model}"),
@@ -196,6 +203,28 @@ def test_bad_run(name, small, tmp_path):
     )
     check_refused(done, *expected)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "shape", ("2x-4", "0x4", "2x99999999999999999999", "2x4x", "2x4 ", "x4", "2", "2x4x1", "2x5", "9x4", "nx4", "")
+)
+def test_bad_bench_shape(shape, tmp_path):
+    source = bad_models.save(tmp_path, bad_models.small())
+    binary = artifact.compile(source, tmp_path / "dynamic", "--shape=x=n:1..8x4")
+    for command in ((binary, "bench"), (artifact.PARE, "bench", binary)):
+        done = artifact.call(*command, "--runs=1", f"--shape=x={shape}", check=False, timeout=20)
+        check_refused(done, "--shape", "1 to 8" if shape in ("0x4", "9x4") else "[n, 4]")
+        check_refused(artifact.call(*command, "--shape=z=2x4", check=False, timeout=20), "z=2x4")
+
+
+def test_shapes_beyond_the_memory(tmp_path):
+    """One line in place of the kernel's SIGKILL."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "m", 4])
+    source = bad_models.save(tmp_path, bad_models.small(inputs=[x]))
+    binary = artifact.compile(source, tmp_path / "huge", "--shape=x=n:1..1000000000xm:1..1000000x4")
+    assert artifact.run(binary, {"x": np.ones((2, 5, 4), np.float32)})["y"].shape == (2, 5, 3)
+    done = artifact.call(binary, "bench", "--runs=1", "--shape=x=1000000000x1000000x4", check=False, timeout=20)
+    check_refused(done, "out of memory", "16000000000000000 bytes")
 
 
 def test_missing_input(small, tmp_path):

@@ -160,3 +160,12 @@ TEST(Sha256, KnownDigests) {
   EXPECT_EQ(hex(std::string(1000000, 'a')),
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
+
+TEST(Memory, IsRamAndSwap) {
+  EXPECT_EQ(parseMemInfo("MemTotal:  24608808 kB\nMemFree:  1 kB\n"
+                         "SwapCached: 7 kB\nSwapTotal: 1024 kB\n"),
+            (24608808u + 1024u) * 1024ull);
+  EXPECT_EQ(parseMemInfo(""), UINT64_MAX);
+  EXPECT_TRUE(fitsMemory(1 << 20));
+  EXPECT_FALSE(fitsMemory(uint64_t(1) << 60));
+}
