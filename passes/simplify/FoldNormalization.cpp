@@ -209,7 +209,8 @@ private:
     Value shift = makeVector(builder, affine->shift, op->getResult(0),
                              norm.getBias(), "folded");
     Value scaled =
-        nn::BinaryOp::create(builder, op->getLoc(), K::mul, affine->x, scale);
+        nn::BinaryOp::create(builder, getDerivedLoc(op->getLoc(), "scaled"),
+                             K::mul, affine->x, scale);
     Value result =
         nn::BinaryOp::create(builder, op->getLoc(), K::add, scaled, shift);
     op->getResult(0).replaceAllUsesWith(result);

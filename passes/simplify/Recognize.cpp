@@ -2,6 +2,7 @@
 #include "passes/simplify/Recognize.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "passes/Passes.h"
+#include "passes/simplify/DerivedWeights.h"
 #include "llvm/ADT/SetVector.h"
 #include <cmath>
 
@@ -192,10 +193,13 @@ LogicalResult recognizeActivation(nn::BinaryOp op, PatternRewriter &rewriter,
     auto factor = matchFunction(expression, argument, function);
     if (!factor)
       continue;
-    Value result = nn::UnaryOp::create(rewriter, op.getLoc(), function.kind,
-                                       argument, FloatAttr(), FloatAttr());
     // A factor that is left merges with the next one.
-    if (std::abs(*factor - 1) > 1e-6)
+    bool isScaled = std::abs(*factor - 1) > 1e-6;
+    Value result = nn::UnaryOp::create(
+        rewriter,
+        isScaled ? getDerivedLoc(op.getLoc(), "unscaled") : op.getLoc(),
+        function.kind, argument, FloatAttr(), FloatAttr());
+    if (isScaled)
       result = nn::BinaryOp::create(
           rewriter, op.getLoc(), K::mul, result,
           makeScalar(rewriter, op.getLoc(), *factor, elementOf(op)));

@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/IR/IRMapping.h"
+#include "passes/simplify/DerivedWeights.h"
 #include "passes/simplify/Recognize.h"
 
 using namespace mlir;
@@ -89,14 +90,16 @@ Value peelScale(Value value, double &scale, OpBuilder &builder,
     return value;
   IRMapping mapping;
   mapping.map(inner, peeled);
-  return builder.clone(*op, mapping)->getResult(0);
+  Operation *copy = builder.clone(*op, mapping);
+  copy->setLoc(getDerivedLoc(op->getLoc(), "unscaled"));
+  return copy->getResult(0);
 }
 
 /// [batch, heads, sequence, size] or [batch, sequence, size] to
 /// [batch, sequence, heads, size]; with `transposed` the last two axes are
 /// swapped in `value`.
-Value toHeadsInside(OpBuilder &builder, Location loc, Value value,
-                    bool transposed) {
+Value toHeadsInside(OpBuilder &builder, Value value, bool transposed) {
+  Location loc = getDerivedLoc(value.getLoc(), "heads");
   if (rankOf(value) == 4) {
     SmallVector<int64_t> permutation = {0, 2, 1, 3};
     if (transposed)
@@ -141,19 +144,20 @@ LogicalResult recognizeAttention(nn::MatMulOp op, PatternRewriter &rewriter,
   Location loc = op.getLoc();
   q = peelScale(q, scores.scale, rewriter, weights);
   k = peelScale(k, scores.scale, rewriter, weights);
-  q = toHeadsInside(rewriter, loc, q, false);
-  k = toHeadsInside(rewriter, loc, k, !product.getTransposeRhs());
-  v = toHeadsInside(rewriter, loc, v, op.getTransposeRhs());
+  q = toHeadsInside(rewriter, q, false);
+  k = toHeadsInside(rewriter, k, !product.getTransposeRhs());
+  v = toHeadsInside(rewriter, v, op.getTransposeRhs());
+  Location maskLoc = getDerivedLoc(loc, "mask");
   Value mask = scores.mask;
   if (scores.condition)
     mask = nn::SelectOp::create(
-        rewriter, loc, scores.condition,
-        makeScalar(rewriter, loc, 0, elementOf(op)),
-        makeScalar(rewriter, loc, scores.masked, elementOf(op)));
+        rewriter, maskLoc, scores.condition,
+        makeScalar(rewriter, maskLoc, 0, elementOf(op)),
+        makeScalar(rewriter, maskLoc, scores.masked, elementOf(op)));
   if (mask && rank == 3 && rankOf(mask) == 3) {
     nn::Shape shape = shapeOf(mask);
     shape.insert(shape.begin() + 1, nn::constant(1, op.getContext()));
-    mask = reshapeTo(rewriter, loc, mask, shape);
+    mask = reshapeTo(rewriter, maskLoc, mask, shape);
   }
   Value result = nn::AttentionOp::create(
       rewriter, loc, q, k, v, mask,

@@ -1,7 +1,7 @@
 //===- Simplify.cpp - Algebraic identities on single ops ------------------===//
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "passes/Passes.h"
-#include "passes/simplify/Match.h"
+#include "passes/simplify/DerivedWeights.h"
 #include <cmath>
 
 using namespace mlir;
@@ -81,10 +81,10 @@ LogicalResult simplifyDivision(nn::BinaryOp op, PatternRewriter &rewriter,
                                const WeightStore *weights) {
   if (op.getKind() != K::div || !isFloat(op))
     return failure();
-  Location loc = op.getLoc();
+  Location loc = op.getLoc(), inverseLoc = getDerivedLoc(loc, "inverse");
   Value lhs = op.getLhs(), rhs = op.getRhs();
   if (auto root = getUnary(rhs, U::sqrt)) {
-    Value inverse = makeUnary(rewriter, loc, U::rsqrt, root.getX());
+    Value inverse = makeUnary(rewriter, inverseLoc, U::rsqrt, root.getX());
     rewriter.replaceOpWithNewOp<nn::BinaryOp>(op, K::mul, lhs, inverse);
     return success();
   }
@@ -99,16 +99,16 @@ LogicalResult simplifyDivision(nn::BinaryOp op, PatternRewriter &rewriter,
     Value factor =
         type.hasStaticShape() && type.getNumElements() <= 256
             ? Value(nn::ConstantOp::create(
-                  rewriter, loc,
+                  rewriter, inverseLoc,
                   DenseElementsAttr::get(
                       type, Attribute(rewriter.getFloatAttr(
                                 type.getElementType(), 1 / *divisor)))))
-            : makeUnary(rewriter, loc, U::reciprocal, rhs);
+            : makeUnary(rewriter, inverseLoc, U::reciprocal, rhs);
     rewriter.replaceOpWithNewOp<nn::BinaryOp>(op, K::mul, lhs, factor);
     return success();
   }
   if (isKnown(rhs) && !isKnown(lhs)) {
-    Value inverse = makeUnary(rewriter, loc, U::reciprocal, rhs);
+    Value inverse = makeUnary(rewriter, inverseLoc, U::reciprocal, rhs);
     rewriter.replaceOpWithNewOp<nn::BinaryOp>(op, K::mul, lhs, inverse);
     return success();
   }
@@ -155,8 +155,8 @@ LogicalResult mergeConstants(nn::BinaryOp op, PatternRewriter &rewriter,
   Value constant =
       isScalar ? makeScalar(rewriter, op.getLoc(),
                             kind == K::add ? *a + *b : *a * *b, elementOf(op))
-               : makeBinary(rewriter, op.getLoc(), kind, inner.getRhs(),
-                            op.getRhs());
+               : makeBinary(rewriter, getDerivedLoc(op.getLoc(), "constant"),
+                            kind, inner.getRhs(), op.getRhs());
   rewriter.replaceOpWithNewOp<nn::BinaryOp>(op, kind, inner.getLhs(), constant);
   return success();
 }

@@ -75,6 +75,74 @@ TEST_P(EveryPass, KeepsTheMeaningOfRandomGraphs) {
   }
 }
 
+using Values = std::map<std::string, HostTensor>;
+
+/// Names every value that is neither a weight nor a constant.
+void nameValues(ModuleOp module) {
+  unsigned number = 0;
+  nn::getEntry(module)->walk([&](Operation *op) {
+    if (op->getNumResults() && !isa<nn::ParamOp, nn::ConstantOp>(op))
+      op->setLoc(
+          nn::getNamedLoc("v" + std::to_string(number++), module.getContext()));
+  });
+}
+
+/// What each name stands for in one run: its last value.
+Values traceValues(Graph &graph, ArrayRef<HostTensor> inputs) {
+  Values values;
+  auto outputs =
+      Interpreter(*graph.module, graph.weights)
+          .run(inputs, [&](Value value, const HostTensor &tensor) {
+            Operation *op = value.getDefiningOp();
+            StringRef name = nn::getValueName(value);
+            if (op && !name.empty() && !isa<nn::ParamOp, nn::ConstantOp>(op))
+              values.insert_or_assign(name.str(), tensor);
+          });
+  EXPECT_TRUE(bool(outputs)) << llvm::toString(outputs.takeError());
+  return values;
+}
+
+/// Largest difference of the elements in order of size, over the largest: equal
+/// values may lie in different layouts.
+double differenceOfElements(const HostTensor &a, const HostTensor &b) {
+  std::vector<double> x = a.read<double>(), y = b.read<double>();
+  if (x.size() != y.size())
+    return INFINITY;
+  llvm::sort(x);
+  llvm::sort(y);
+  double difference = 0, scale = 1e-3;
+  for (auto [p, q] : llvm::zip_equal(x, y)) {
+    difference = std::max(difference, std::abs(p - q));
+    scale = std::max(scale, std::abs(q));
+  }
+  return difference / scale;
+}
+
+// Tools compare values by name: a rewritten value that is no longer the
+// source's must not have its name.
+TEST_P(EveryPass, KeepsTheMeaningOfNames) {
+  Context context;
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Graph graph = RandomGraph(context, seed).build();
+    nameValues(*graph.module);
+    HostTensor input = randomTensor(
+        RankedTensorType::get({2, 4, 6, 8}, Float32Type::get(&context)), 1);
+    Values before = traceValues(graph, input);
+    transform(graph, [&](OpPassManager &passes) {
+      GetParam().add(passes, &graph.weights);
+    });
+    for (const auto &[name, tensor] : traceValues(graph, input))
+      if (auto it = before.find(name); it != before.end()) {
+        EXPECT_LT(differenceOfElements(tensor, it->second), 1e-4) << name;
+      }
+    if (HasFailure()) {
+      graph.module->print(llvm::errs(), OpPrintingFlags().enableDebugInfo());
+      return;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Passes, EveryPass, ::testing::ValuesIn(kCases),
                          [](const auto &info) { return info.param.name; });
 

@@ -118,7 +118,14 @@ private:
         if (other != x && other.getType() == x.getType())
           return binary(nn::BinaryKind::add, x, other);
       return binary(nn::BinaryKind::sub, x, x);
-    case 4: { // sigmoid written out as SiLU
+    case 4: { // SiLU or hard swish, written out
+      if (pick(2)) {
+        mlir::Value gate = binary(nn::BinaryKind::add, x, scalar(3));
+        gate = unary(nn::UnaryKind::relu, gate);
+        gate = binary(nn::BinaryKind::min, gate, scalar(6));
+        mlir::Value y = binary(nn::BinaryKind::mul, x, gate);
+        return pick(2) ? binary(nn::BinaryKind::div, y, scalar(6)) : y;
+      }
       return binary(nn::BinaryKind::mul, x, unary(nn::UnaryKind::sigmoid, x));
     }
     case 5:
