@@ -53,11 +53,11 @@ std::string TemporaryFolder::file(const Twine &name) const {
 
 Expected<Artifact> openArtifact(CompileOptions options,
                                 const TemporaryFolder &folder,
-                                const Twine &name) {
+                                const Twine &name, Console &console) {
   if (isArtifact(options.model))
     return Artifact{options.model, options.model, false};
   options.output = folder.file(name);
-  if (Error error = compileModel(options).takeError())
+  if (Error error = compileModel(options, console).takeError())
     return std::move(error);
   return Artifact{options.output, options.model, true};
 }

@@ -35,7 +35,8 @@ struct Artifact {
 /// options say.
 llvm::Expected<Artifact> openArtifact(CompileOptions options,
                                       const TemporaryFolder &folder,
-                                      const llvm::Twine &name);
+                                      const llvm::Twine &name,
+                                      Console &console);
 
 /// Runs a command of an artifact and returns its standard output. Fails with
 /// the artifact's own error line.

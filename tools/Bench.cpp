@@ -1,6 +1,7 @@
 //===- Bench.cpp - pare bench ---------------------------------------------===//
 #include "tools/Artifact.h"
 #include "tools/Cli.h"
+#include "tools/CompileFlags.h"
 #include "tools/Report.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
@@ -28,16 +29,7 @@ static cl::list<unsigned> threads("threads", cl::CommaSeparated,
                                   cl::desc("Numbers of threads (default: the "
                                            "artifact's own)"),
                                   cl::sub(command));
-static cl::list<std::string>
-    shapes("shape", cl::value_desc("input=1x128"),
-           cl::desc("Shape of an input; a model is compiled for it"),
-           cl::sub(command));
-static cl::opt<Quantization>
-    quantize("quantize", cl::init(Quantization::None),
-             cl::desc("How to compile a model"),
-             cl::values(clEnumValN(Quantization::None, "none", "f32 (default)"),
-                        clEnumValN(Quantization::Int8, "int8", "8-bit")),
-             cl::sub(command));
+static CompileFlags flags(command);
 static cl::opt<unsigned> runs("runs", cl::init(0), cl::value_desc("n"),
                               cl::desc("Timed runs per round (default: about "
                                        "one second of them)"),
@@ -54,9 +46,10 @@ static cl::opt<bool> quiet("quiet", cl::desc("Print nothing but results"),
 
 namespace {
 struct Options {
-  std::vector<CompileOptions> subjects; ///< the first, and that of --vs
-  std::vector<unsigned> threads;        ///< 0: the artifact's default
-  std::vector<std::string> shapes;
+  CompileOptions compile;            ///< of subjects that are models
+  std::vector<std::string> subjects; ///< the first, and that of --vs
+  std::vector<unsigned> threads;     ///< 0: the artifact's default
+  std::string compileFlag;           ///< one that was given
   unsigned runs, rounds;
   bool profile, json, quiet;
 };
@@ -109,7 +102,7 @@ Error Measurement::add(const json::Value &round) {
 /// slows each of them.
 static Expected<std::vector<Measurement>>
 measure(ArrayRef<Artifact> artifacts, unsigned threads, const Options &options,
-        const TemporaryFolder &folder) {
+        const TemporaryFolder &folder, PhaseProgress &progress) {
   std::vector<Measurement> result(artifacts.size());
   for (unsigned round = 0; round < options.rounds; ++round)
     for (auto [artifact, measurement] : zip_equal(artifacts, result)) {
@@ -121,7 +114,7 @@ measure(ArrayRef<Artifact> artifacts, unsigned threads, const Options &options,
       if (options.profile && round + 1 == options.rounds)
         arguments.push_back("--profile");
       if (!artifact.compiled)
-        for (const std::string &shape : options.shapes)
+        for (const std::string &shape : options.compile.shapes)
           arguments.push_back("--shape=" + shape);
       measurement.artifact = &artifact;
       Expected<json::Value> value = queryArtifact(artifact, arguments, folder);
@@ -129,6 +122,7 @@ measure(ArrayRef<Artifact> artifacts, unsigned threads, const Options &options,
         return value.takeError();
       if (Error error = measurement.add(*value))
         return std::move(error);
+      progress.finish();
     }
   return std::move(result);
 }
@@ -251,20 +245,14 @@ static int report(ArrayRef<std::vector<Measurement>> results, bool asJson) {
 
 static Options getOptions() {
   Options options;
-  CompileOptions compile;
-  compile.quantize = quantize;
-  compile.shapes = shapes;
-  compile.quiet = quiet;
-  compile.model = subject;
-  options.subjects.push_back(compile);
-  if (!versus.empty()) {
-    compile.model = versus;
-    options.subjects.push_back(compile);
-  }
+  options.compile = flags.get();
+  options.compileFlag = flags.findGiven();
+  options.subjects.push_back(subject);
+  if (!versus.empty())
+    options.subjects.push_back(versus);
   options.threads = threads;
   if (options.threads.empty())
     options.threads = {0};
-  options.shapes = shapes;
   options.runs = runs;
   options.rounds = rounds ? rounds : versus.empty() ? 1 : 5;
   options.profile = profile;
@@ -273,28 +261,58 @@ static Options getOptions() {
   return options;
 }
 
+static Expected<std::vector<Artifact>>
+openArtifacts(const Options &options, const TemporaryFolder &folder,
+              Console &console) {
+  if (!options.compileFlag.empty() && all_of(options.subjects, isArtifact))
+    return createStringError("'" + options.subjects.front() +
+                             "' is compiled already: " + options.compileFlag +
+                             " is for models");
+  std::vector<Artifact> artifacts;
+  for (auto [index, subject] : enumerate(options.subjects)) {
+    CompileOptions compile = options.compile;
+    compile.model = subject;
+    Expected<Artifact> artifact =
+        openArtifact(compile, folder, "model" + Twine(index), console);
+    if (!artifact)
+      return artifact.takeError();
+    artifacts.push_back(std::move(*artifact));
+  }
+  return std::move(artifacts);
+}
+
+/// One group of measurements for each number of threads.
+static Expected<std::vector<std::vector<Measurement>>>
+measureAll(ArrayRef<Artifact> artifacts, const Options &options,
+           const TemporaryFolder &folder, Console &console) {
+  const ProgressFn listener = console.listener();
+  PhaseProgress progress(listener, "measure",
+                         options.threads.size() * options.rounds *
+                             artifacts.size());
+  std::vector<std::vector<Measurement>> results;
+  for (unsigned count : options.threads) {
+    auto group = measure(artifacts, count, options, folder, progress);
+    if (!group)
+      return group.takeError();
+    results.push_back(std::move(*group));
+  }
+  return std::move(results);
+}
+
 static int run() {
   // Copied: compiling a model resets every option to its default.
   const Options options = getOptions();
+  Console console(options.quiet);
   Expected<TemporaryFolder> folder = TemporaryFolder::create();
   if (!folder)
-    return fail(folder.takeError());
-  std::vector<Artifact> artifacts;
-  for (auto [index, compile] : enumerate(options.subjects)) {
-    Expected<Artifact> artifact =
-        openArtifact(compile, *folder, "model" + Twine(index));
-    if (!artifact)
-      return fail(artifact.takeError());
-    artifacts.push_back(std::move(*artifact));
-  }
-  std::vector<std::vector<Measurement>> results;
-  for (unsigned count : options.threads) {
-    auto group = measure(artifacts, count, options, *folder);
-    if (!group)
-      return fail(group.takeError());
-    results.push_back(std::move(*group));
-  }
-  return report(results, options.json);
+    return console.fail(folder.takeError());
+  auto artifacts = openArtifacts(options, *folder, console);
+  if (!artifacts)
+    return console.fail(artifacts.takeError());
+  auto results = measureAll(*artifacts, options, *folder, console);
+  if (!results)
+    return console.fail(results.takeError());
+  return report(*results, options.json);
 }
 
 Subcommand benchCommand() { return {&command, run}; }

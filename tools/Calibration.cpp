@@ -135,16 +135,20 @@ Error Reader::read(StringRef path) {
   return Error::success();
 }
 
-Expected<std::vector<Sample>>
-readCalibration(ArrayRef<std::string> paths, mlir::func::FuncOp entry,
-                ArrayRef<emit::ImageInput> images) {
+Expected<std::vector<Sample>> readCalibration(ArrayRef<std::string> paths,
+                                              mlir::func::FuncOp entry,
+                                              ArrayRef<emit::ImageInput> images,
+                                              const ProgressFn &listener) {
   Expected<std::vector<std::string>> files = listFiles(paths);
   if (!files)
     return files.takeError();
   Reader reader(entry, images);
-  for (const std::string &file : *files)
+  PhaseProgress progress(listener, "read samples", files->size());
+  for (const std::string &file : *files) {
     if (Error error = reader.read(file))
       return std::move(error);
+    progress.finish();
+  }
   return std::move(reader.samples);
 }
 

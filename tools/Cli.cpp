@@ -6,25 +6,10 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
 
 namespace pare::tools {
-
-int fail(Error error) { return fail(Twine(toString(std::move(error)))); }
-
-int fail(const Twine &message) {
-  // Some libraries' errors have several lines; the first says what is wrong.
-  std::string text = message.str();
-  errs() << "pare: error: " << StringRef(text).split('\n').first << "\n";
-  return 1;
-}
-
-void note(bool quiet, const Twine &message) {
-  if (!quiet)
-    errs() << message << "\n";
-}
 
 void loadDialects(mlir::MLIRContext &context) {
   context.loadDialect<nn::NNDialect, mlir::func::FuncDialect,
@@ -49,7 +34,7 @@ Expected<ImportOptions> parseShapes(ArrayRef<std::string> shapes) {
 }
 
 Expected<Model> importModel(StringRef path, const ImportOptions &options,
-                            mlir::MLIRContext &context, bool quiet) {
+                            mlir::MLIRContext &context, Console &console) {
   Expected<const Importer *> importer = findImporter(path);
   if (!importer)
     return importer.takeError();
@@ -57,11 +42,11 @@ Expected<Model> importModel(StringRef path, const ImportOptions &options,
   if (!model)
     return model.takeError();
   for (const std::string &warning : model->warnings)
-    note(quiet, "pare: warning: " + warning);
-  for (const WeightStore::NonFinite &tensor : model->weights->findNonFinite())
-    note(quiet, "pare: warning: weight '" + tensor.name + "' has " +
-                    Twine(tensor.nan) + " NaN and " + Twine(tensor.inf) +
-                    " infinite values");
+    console.warn(warning);
+  for (const WeightStore::NonFinite &tensor :
+       model->weights->findNonFinite(console.listener()))
+    console.warn("weight '" + tensor.name + "' has " + Twine(tensor.nan) +
+                 " NaN and " + Twine(tensor.inf) + " infinite values");
   return model;
 }
 

@@ -3,6 +3,7 @@
 #define PARE_TOOLS_CLI_H
 
 #include "frontend/Importer.h"
+#include "tools/Console.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 
@@ -21,23 +22,16 @@ Subcommand benchCommand();
 Subcommand diffCommand();
 Subcommand tuneCommand();
 
-/// Prints `error` as one line on standard error; returns exit code 1.
-int fail(llvm::Error error);
-int fail(const llvm::Twine &message);
-
-/// A line on standard error, unless --quiet.
-void note(bool quiet, const llvm::Twine &message);
-
 /// Loads every dialect that the compiler uses.
 void loadDialects(mlir::MLIRContext &context);
 
 /// `name=1x3x48x320` options as a map.
 llvm::Expected<ImportOptions> parseShapes(llvm::ArrayRef<std::string> shapes);
 
-/// Imports a model: finds its format, prints warnings.
+/// Imports a model: finds its format, says warnings.
 llvm::Expected<Model> importModel(llvm::StringRef path,
                                   const ImportOptions &options,
-                                  mlir::MLIRContext &context, bool quiet);
+                                  mlir::MLIRContext &context, Console &console);
 
 } // namespace pare::tools
 

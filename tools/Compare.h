@@ -3,6 +3,7 @@
 #define PARE_TOOLS_COMPARE_H
 
 #include "passes/reference/HostTensor.h"
+#include <optional>
 
 namespace pare::tools {
 
@@ -18,6 +19,13 @@ struct Difference {
 /// are the same infinity or both NaN, they agree. Errors are infinite where
 /// `b` is all zero and `a` is not.
 Difference compare(const HostTensor &a, const HostTensor &b);
+
+/// The same where the compiler may have changed the layout of `a`: with
+/// channels last or second, or heads beside sequence. Of the layouts that have
+/// the shape of `b` the one that agrees best; nullopt if there is none, or if
+/// one tensor is of floats and the other not.
+std::optional<Difference> compareInAnyLayout(const HostTensor &a,
+                                             const HostTensor &b);
 
 } // namespace pare::tools
 

@@ -15,26 +15,22 @@ using namespace llvm;
 namespace pare::tools {
 
 namespace {
-/// Says how long each phase took.
+/// Takes the time of each phase.
 class Phases {
 public:
-  explicit Phases(bool quiet) : quiet(quiet) {}
+  explicit Phases(CompileResult &result) : result(result) {}
   void finish(StringRef phase) {
-    double now = seconds();
-    note(quiet, formatv("{0,-9} {1:f1} s", phase, now - last).str());
-    last = now;
-  }
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
-                                         start)
-        .count();
+    double total =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
+    result.phases.push_back({phase.str(), total - result.seconds});
+    result.seconds = total;
   }
 
 private:
   std::chrono::steady_clock::time_point start =
       std::chrono::steady_clock::now();
-  double last = 0;
-  bool quiet;
+  CompileResult &result;
 };
 } // namespace
 
@@ -88,7 +84,8 @@ static Expected<cpu::TimingTable> readTimings(const CompileOptions &options,
 
 /// The providers asked for, as far as this build has them.
 static Expected<cpu::Providers> findProviders(const CompileOptions &options,
-                                              const cpu::Isa &isa) {
+                                              const cpu::Isa &isa,
+                                              Console &console) {
   if (options.kernels == cpu::Providers::Generated)
     return options.kernels;
   auto libraries = emit::findOneDnn(isa.triple);
@@ -97,14 +94,16 @@ static Expected<cpu::Providers> findProviders(const CompileOptions &options,
   if (options.kernels == cpu::Providers::OneDnn)
     return libraries.takeError();
   consumeError(libraries.takeError());
-  note(options.quiet, "--kernels=auto: no oneDNN for " + isa.name +
-                          " in this build, generated kernels only");
+  console.note("--kernels=auto: no oneDNN for " + isa.name +
+               " in this build, generated kernels only");
   return cpu::Providers::Generated;
 }
 
-Expected<CompileResult> compileModel(const CompileOptions &options) {
-  Phases phases(options.quiet);
+Expected<CompileResult> compileModel(const CompileOptions &options,
+                                     Console &console) {
   CompileResult result;
+  Phases phases(result);
+  const ProgressFn progress = console.listener();
   Expected<cpu::Isa> isa = cpu::Isa::parse(options.target);
   if (!isa)
     return isa.takeError();
@@ -119,14 +118,14 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
   Expected<cpu::TimingTable> timings = readTimings(options, *isa);
   if (!timings)
     return timings.takeError();
-  Expected<cpu::Providers> providers = findProviders(options, *isa);
+  Expected<cpu::Providers> providers = findProviders(options, *isa, console);
   if (!providers)
     return providers.takeError();
 
   mlir::MLIRContext context;
   loadDialects(context);
   Expected<Model> model =
-      importModel(options.model, *importOptions, context, options.quiet);
+      importModel(options.model, *importOptions, context, console);
   if (!model)
     return model.takeError();
   phases.finish("import");
@@ -148,6 +147,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
   pipeline.quantize = options.quantize;
   pipeline.int8.target = &target;
   pipeline.int8.decisions = &result.decisions;
+  pipeline.int8.progress = progress;
   for (const std::string &text : options.keepFloat) {
     Expected<GlobPattern> pattern = GlobPattern::create(text);
     if (!pattern)
@@ -157,13 +157,13 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
   }
   if (!options.calibration.empty()) {
     Expected<std::vector<Sample>> samples =
-        readCalibration(options.calibration, entry, info.images);
+        readCalibration(options.calibration, entry, info.images, progress);
     if (!samples)
       return samples.takeError();
     pipeline.int8.calibration = std::move(*samples);
-    note(options.quiet, "calibrating on " +
-                            Twine(pipeline.int8.calibration.size()) +
-                            " samples");
+    console.note("calibrating on " + Twine(pipeline.int8.calibration.size()) +
+                 " samples");
+    phases.finish("samples");
   }
   if (Error error = runPasses(*model, options, pipeline))
     return std::move(error);
@@ -178,15 +178,14 @@ Expected<CompileResult> compileModel(const CompileOptions &options) {
     encoder.maxTokens = model->encoder->maxTokens;
     info.encoder = std::move(encoder);
   }
-  Expected<emit::EmitReport> report =
-      emit::emitModel(*model->module, *model->weights, info, *isa, options.kind,
-                      options.output, {*providers, &target.timings()});
+  Expected<emit::EmitReport> report = emit::emitModel(
+      *model->module, *model->weights, info, *isa, options.kind, options.output,
+      {*providers, &target.timings()}, progress);
   if (!report)
     return report.takeError();
   phases.finish("code");
   result.report = *report;
   result.target = isa->name;
-  result.seconds = phases.seconds();
   return std::move(result);
 }
 

@@ -4,6 +4,7 @@
 
 #include "backends/emit/Emit.h"
 #include "passes/Pipelines.h"
+#include "tools/Console.h"
 
 namespace pare::tools {
 
@@ -17,7 +18,6 @@ struct CompileOptions {
   cpu::Providers kernels = cpu::Providers::Generated;
   std::string timings; ///< table of kernel times; empty: the one that ships
   unsigned threads = 0;
-  bool quiet = false; ///< no progress on standard error
 };
 
 struct CompileResult {
@@ -25,11 +25,14 @@ struct CompileResult {
   std::vector<TensorDecision> decisions;
   std::string target; ///< with the features that `host` stands for
   double seconds = 0;
+  std::vector<std::pair<std::string, double>> phases; ///< seconds of each
 };
 
-/// Compiles `options.model` to `options.output`. Resets every llvm::cl option
+/// Compiles `options.model` to `options.output`; warnings and progress go to
+/// `console`. Resets every llvm::cl option
 /// to its default on the way (emit::linkExecutable).
-llvm::Expected<CompileResult> compileModel(const CompileOptions &options);
+llvm::Expected<CompileResult> compileModel(const CompileOptions &options,
+                                           Console &console);
 
 } // namespace pare::tools
 

@@ -63,58 +63,6 @@ static std::string formatShape(ArrayRef<int64_t> shape) {
   return text.empty() ? "scalar" : text;
 }
 
-/// `tensor` with its channels moved between the second and the last axis;
-/// nullopt if that does not give it the shape `like`. Artifacts hold images
-/// channels last, whatever the source does.
-static std::optional<HostTensor>
-moveChannels(const HostTensor &tensor, ArrayRef<int64_t> like, bool toLast) {
-  ArrayRef<int64_t> shape = tensor.shape();
-  if (shape.size() < 3 || shape.size() != like.size())
-    return std::nullopt;
-  SmallVector<int64_t> moved(shape);
-  if (toLast)
-    std::rotate(moved.begin() + 1, moved.begin() + 2, moved.end());
-  else
-    std::rotate(moved.begin() + 1, moved.end() - 1, moved.end());
-  if (ArrayRef<int64_t>(moved) != like)
-    return std::nullopt;
-  int64_t channels = toLast ? shape[1] : shape.back();
-  int64_t plane = 1;
-  for (int64_t dim : shape.drop_front())
-    plane *= dim;
-  plane = channels ? plane / channels : 0;
-  int64_t rows = toLast ? channels : plane, columns = toLast ? plane : channels;
-  std::vector<double> from = tensor.read<double>(), to(from.size());
-  for (int64_t n = 0; n < shape[0]; ++n)
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < columns; ++c)
-        to[(n * columns + c) * rows + r] = from[(n * rows + r) * columns + c];
-  HostTensor result(mlir::RankedTensorType::get(moved, tensor.element()));
-  result.write<double>(to);
-  return result;
-}
-
-/// The difference of two values of one name, in whichever layout they agree
-/// best; nullopt if they do not have the same elements.
-static std::optional<Difference> compareValues(const HostTensor &a,
-                                               const HostTensor &b) {
-  if (mlir::isa<mlir::FloatType>(a.element()) !=
-      mlir::isa<mlir::FloatType>(b.element()))
-    return std::nullopt;
-  std::optional<Difference> best;
-  auto consider = [&](const HostTensor &tensor) {
-    Difference difference = compare(tensor, b);
-    if (!best || difference.rmsError < best->rmsError)
-      best = difference;
-  };
-  if (a.shape() == b.shape())
-    consider(a);
-  for (bool toLast : {false, true})
-    if (std::optional<HostTensor> moved = moveChannels(a, b.shape(), toLast))
-      consider(*moved);
-  return best;
-}
-
 static bool isBefore(const Row &a, const Row &b) {
   bool badA = a.difference.nonFinite, badB = b.difference.nonFinite;
   if (badA != badB)
@@ -133,7 +81,7 @@ static Comparison compareTraces(const Trace &a, const Trace &b) {
       continue;
     }
     std::optional<Difference> difference =
-        compareValues(value.tensor, it->second.tensor);
+        compareInAnyLayout(value.tensor, it->second.tensor);
     if (!difference) {
       result.skipped.push_back(name);
       continue;
@@ -175,7 +123,7 @@ static int printJson(const Comparison &comparison, unsigned shown) {
 }
 
 static int printText(const Comparison &comparison, unsigned shown,
-                     bool isQuiet) {
+                     Console &console) {
   Table table({"value", "shape", "cosine", "max error", "rms error", "op"},
               {1, 5});
   for (const Row &row : ArrayRef(comparison.rows).take_front(shown)) {
@@ -191,13 +139,13 @@ static int printText(const Comparison &comparison, unsigned shown,
   if (comparison.rows.size() > shown)
     rest = formatv("{0} more (--top 0 shows all); ",
                    comparison.rows.size() - shown);
-  note(isQuiet,
-       formatv("{0}{1} values in both, {2} of other shapes or types, {3} only "
-               "in A, {4} only in B; errors are relative to B's largest value "
-               "and to its norm",
-               rest, comparison.rows.size() + comparison.skipped.size(),
-               comparison.skipped.size(), comparison.onlyA, comparison.onlyB)
-           .str());
+  console.note(
+      formatv("{0}{1} values in both, {2} of other shapes or types, {3} only "
+              "in A, {4} only in B; errors are relative to B's largest value "
+              "and to its norm",
+              rest, comparison.rows.size() + comparison.skipped.size(),
+              comparison.skipped.size(), comparison.onlyA, comparison.onlyB)
+          .str());
   return 0;
 }
 
@@ -233,13 +181,14 @@ static Expected<Inputs> readInputs(ArrayRef<std::string> options,
 }
 
 static Expected<Comparison> diff(mlir::MLIRContext &context,
-                                 const TemporaryFolder &folder) {
+                                 const TemporaryFolder &folder,
+                                 Console &console) {
   Expected<ImportOptions> options = parseShapes(shapes);
   if (!options)
     return options.takeError();
   std::unique_ptr<Traceable> sides[2];
   for (auto [side, path] : {std::pair(0, &pathA), std::pair(1, &pathB)}) {
-    auto opened = Traceable::open(*path, *options, context, folder, quiet);
+    auto opened = Traceable::open(*path, *options, context, folder, console);
     if (!opened)
       return opened.takeError();
     sides[side] = std::move(*opened);
@@ -269,17 +218,18 @@ static Expected<Comparison> diff(mlir::MLIRContext &context,
 }
 
 static int run() {
+  Console console(quiet);
   Expected<TemporaryFolder> folder = TemporaryFolder::create();
   if (!folder)
-    return fail(folder.takeError());
+    return console.fail(folder.takeError());
   mlir::MLIRContext context;
   loadDialects(context);
-  Expected<Comparison> comparison = diff(context, *folder);
+  Expected<Comparison> comparison = diff(context, *folder, console);
   if (!comparison)
-    return fail(comparison.takeError());
+    return console.fail(comparison.takeError());
   unsigned shown = top ? unsigned(top) : comparison->rows.size();
   return json ? printJson(*comparison, shown)
-              : printText(*comparison, shown, quiet);
+              : printText(*comparison, shown, console);
 }
 
 Subcommand diffCommand() { return {&command, run}; }

@@ -70,27 +70,28 @@ static int printUnsupported(ArrayRef<Unsupported> list,
 }
 
 static int run() {
+  Console console(quiet);
   Expected<const Importer *> importer = findImporter(modelPath);
   if (!importer)
-    return fail(importer.takeError());
+    return console.fail(importer.takeError());
   Expected<std::vector<Unsupported>> unsupported =
       (*importer)->findUnsupported(modelPath);
   if (!unsupported)
-    return fail(unsupported.takeError());
+    return console.fail(unsupported.takeError());
   Expected<std::optional<FileContents>> contents =
       (*importer)->describe(modelPath);
   if (!contents)
-    return fail(contents.takeError());
+    return console.fail(contents.takeError());
   if (!unsupported->empty())
     return printUnsupported(*unsupported, *contents);
   Expected<ImportOptions> options = parseShapes(shapes);
   if (!options)
-    return fail(options.takeError());
+    return console.fail(options.takeError());
   mlir::MLIRContext context;
   loadDialects(context);
-  Expected<Model> model = importModel(modelPath, *options, context, quiet);
+  Expected<Model> model = importModel(modelPath, *options, context, console);
   if (!model)
-    return fail(model.takeError());
+    return console.fail(model.takeError());
 
   mlir::func::FuncOp entry = nn::getEntry(*model->module);
   SmallVector<int64_t> smallest;

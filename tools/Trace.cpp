@@ -11,12 +11,14 @@ namespace pare::tools {
 namespace {
 class ModelTrace : public Traceable {
 public:
-  explicit ModelTrace(Model model) : model(std::move(model)) {}
+  ModelTrace(Model model, ProgressFn listener)
+      : model(std::move(model)), listener(std::move(listener)) {}
   Expected<Interface> getInterface() override;
   Expected<Trace> run(const Inputs &inputs) override;
 
 private:
   Model model;
+  ProgressFn listener;
 };
 
 class ArtifactTrace : public Traceable {
@@ -40,14 +42,14 @@ private:
 Expected<std::unique_ptr<Traceable>>
 Traceable::open(StringRef path, const ImportOptions &options,
                 mlir::MLIRContext &context, const TemporaryFolder &folder,
-                bool quiet) {
+                Console &console) {
   if (isArtifact(path))
     return std::make_unique<ArtifactTrace>(Artifact{path.str(), path.str()},
                                            context, folder);
-  Expected<Model> model = importModel(path, options, context, quiet);
+  Expected<Model> model = importModel(path, options, context, console);
   if (!model)
     return model.takeError();
-  return std::make_unique<ModelTrace>(std::move(*model));
+  return std::make_unique<ModelTrace>(std::move(*model), console.listener());
 }
 
 //===----------------------------------------------------------------------===//
@@ -81,6 +83,14 @@ static std::string describe(mlir::Operation *op) {
   return op->getName().stripDialect().str();
 }
 
+/// How long the interpreter takes for `op`, in arithmetic operations.
+static uint64_t estimateWork(mlir::Operation *op, ArrayRef<int64_t> symbols) {
+  auto cost = mlir::dyn_cast<nn::CostInterface>(op);
+  return 1 + (cost
+                  ? std::max<int64_t>(0, nn::evaluate(cost.getFlops(), symbols))
+                  : 0);
+}
+
 Expected<Trace> ModelTrace::run(const Inputs &inputs) {
   mlir::func::FuncOp entry = nn::getEntry(*model.module);
   std::vector<HostTensor> arguments;
@@ -92,10 +102,18 @@ Expected<Trace> ModelTrace::run(const Inputs &inputs) {
                                "' is missing on the other side");
     arguments.push_back(it->second);
   }
+  Expected<SmallVector<int64_t>> symbols = bindSymbols(entry, arguments);
+  if (!symbols)
+    return createStringError(model.name + ": " + toString(symbols.takeError()));
+  uint64_t work = 0;
+  entry.walk([&](mlir::Operation *op) { work += estimateWork(op, *symbols); });
+  PhaseProgress progress(listener, "interpret", work);
   Trace trace;
   auto probe = [&](mlir::Value value, const HostTensor &tensor) {
     StringRef name = nn::getValueName(value);
     mlir::Operation *op = value.getDefiningOp();
+    if (op && value == op->getResult(0))
+      progress.finish(estimateWork(op, *symbols));
     // An importer's helper values share the name of what they lead to: the
     // last one is it.
     if (!name.empty() && op && !mlir::isa<nn::ParamOp, nn::ConstantOp>(op))

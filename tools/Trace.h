@@ -47,7 +47,8 @@ public:
   /// An artifact or a model file.
   static llvm::Expected<std::unique_ptr<Traceable>>
   open(llvm::StringRef path, const ImportOptions &options,
-       mlir::MLIRContext &context, const TemporaryFolder &folder, bool quiet);
+       mlir::MLIRContext &context, const TemporaryFolder &folder,
+       Console &console);
 };
 
 /// Inputs for `interface`: those given, and for the rest numbers drawn from

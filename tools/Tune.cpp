@@ -18,7 +18,6 @@
 #include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Host.h"
-#include <chrono>
 
 using namespace llvm;
 
@@ -47,14 +46,16 @@ static cl::opt<std::string>
 static cl::opt<bool> quick("quick",
                            cl::desc("Fewer shapes and runs: some seconds"),
                            cl::sub(command));
-static cl::opt<bool> quiet("quiet", cl::desc("Print no progress"),
+static cl::opt<bool> json("json", cl::desc("Print the times as JSON"),
+                          cl::sub(command));
+static cl::opt<bool> quiet("quiet", cl::desc("Print nothing but results"),
                            cl::sub(command));
 
 namespace {
 
 struct Options {
   std::string output, target, only;
-  bool quick, quiet;
+  bool quick, json, quiet;
 };
 
 constexpr unsigned kQuickKernels = 4;
@@ -90,34 +91,6 @@ public:
   estimateMatMul(int64_t, int64_t, int64_t, StringRef format) const override {
     return KernelEstimate{"generated", format == "f32" ? 1.0 : 0.0, false};
   }
-};
-
-/// Reports how far along the work is, with the time left.
-class Progress {
-public:
-  Progress(unsigned total, bool quiet) : total(total), quiet(quiet) {}
-  void finish(const Twine &what) {
-    ++done;
-    if (quiet)
-      return;
-    double elapsed =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-            .count();
-    std::string line =
-        formatv("tune: {0} of {1}, {2:f0} s left: {3}", done, total,
-                elapsed / done * (total - done), what.str())
-            .str();
-    if (errs().is_displayed())
-      errs() << "\r\033[K" << line << (done == total ? "\n" : "");
-    else
-      errs() << line << "\n";
-  }
-
-private:
-  std::chrono::steady_clock::time_point start =
-      std::chrono::steady_clock::now();
-  unsigned done = 0, total;
-  bool quiet;
 };
 
 } // namespace
@@ -253,7 +226,8 @@ static std::vector<Part> getParts(const Options &options, bool hasOneDnn) {
   return parts;
 }
 
-static Error tune(const Options &options, cpu::TimingTable &table) {
+static Error tune(const Options &options, Console &console,
+                  cpu::TimingTable &table) {
   Expected<cpu::Isa> isa = cpu::Isa::parse(options.target);
   if (!isa)
     return isa.takeError();
@@ -284,44 +258,78 @@ static Error tune(const Options &options, cpu::TimingTable &table) {
   unsigned total = 0;
   for (const Part &part : parts)
     total += part.op->sizes.size();
-  Progress progress(total, options.quiet);
+  const ProgressFn listener = console.listener();
+  PhaseProgress progress(listener, "time kernels", total);
   for (const Part &part : parts) {
     Artifact artifact{folder->file(part.name()), "tune", true};
     auto whyNot = compilePart(*isa, part, artifact.path);
     if (!whyNot)
       return whyNot.takeError();
+    if (*whyNot) {
+      console.note(part.name() + ": " + **whyNot);
+      progress.finish(part.op->sizes.size());
+      continue;
+    }
     for (int64_t size : part.op->sizes) {
-      if (*whyNot) {
-        progress.finish(part.name() + ": " + **whyNot);
-        continue;
-      }
       if (Error error = measure(artifact, part, size, options, *folder, table))
         return error;
-      progress.finish(part.name() + ", size " + Twine(size));
+      progress.finish();
     }
   }
   return Error::success();
 }
 
+static json::Value toJson(const cpu::TimingTable &table,
+                          const std::string &output) {
+  json::Array rows;
+  for (const cpu::TimingTable::Measurement &m : table.measurements())
+    rows.push_back(json::Object{{"op", m.op},
+                                {"format", m.format},
+                                {"provider", m.provider},
+                                {"m", m.shape.m},
+                                {"k", m.shape.k},
+                                {"n", m.shape.n},
+                                {"nanoseconds", m.nanoseconds}});
+  json::Object object{{"target", table.target},
+                      {"machine", table.machine},
+                      {"date", table.date},
+                      {"measurements", std::move(rows)}};
+  if (!output.empty())
+    object["output"] = output;
+  return object;
+}
+
+/// Written whole or not at all.
+static Error write(const cpu::TimingTable &table, const std::string &output) {
+  Error error = writeToOutput(output, [&](raw_ostream &os) {
+    table.write(os);
+    return Error::success();
+  });
+  return error ? createStringError("cannot write '" + output +
+                                   "': " + toString(std::move(error)))
+               : Error::success();
+}
+
 static int run() {
   // Copied: linking in process resets every option to its default.
-  const Options options = {outputPath, targetName, only, quick, quiet};
+  const Options options = {outputPath, targetName, only, quick, json, quiet};
+  Console console(options.quiet);
+  if (!options.output.empty())
+    if (Error error = emit::checkOutput(options.output))
+      return console.fail(std::move(error));
   cpu::TimingTable table;
-  if (Error error = tune(options, table))
-    return fail(std::move(error));
-  if (options.output.empty()) {
-    table.write(outs());
-    return 0;
+  if (Error error = tune(options, console, table))
+    return console.fail(std::move(error));
+  if (!options.output.empty()) {
+    if (Error error = write(table, options.output))
+      return console.fail(std::move(error));
+    console.note(options.output + ": timings of " + table.machine + " for " +
+                 table.target);
   }
-  // Written whole or not at all.
-  if (Error error = writeToOutput(options.output, [&](raw_ostream &os) {
-        table.write(os);
-        return Error::success();
-      }))
-    return fail("cannot write '" + options.output +
-                "': " + toString(std::move(error)));
-  note(options.quiet, options.output + ": timings of " + table.machine +
-                          " for " + table.target);
+  if (options.json)
+    outs() << formatv("{0:2}\n", toJson(table, options.output));
+  else if (options.output.empty())
+    table.write(outs());
   return 0;
 }
 

@@ -24,7 +24,7 @@ static int failUsage(StringRef message) {
   StringRef line = message.split('\n').first;
   line.consume_front("pare: ");
   line = line.split("  Try:").first.rtrim("!.");
-  return fail(line + "; see --help");
+  return Console(/*quiet=*/true).fail(line + "; see --help");
 }
 
 int main(int argc, char **argv) {

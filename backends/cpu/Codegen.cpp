@@ -25,6 +25,8 @@
 
 using namespace llvm;
 using namespace pare::cpu;
+using pare::PhaseProgress;
+using pare::ProgressFn;
 
 /// Runs `body` and turns what it reports through MLIR diagnostics into an
 /// error.
@@ -132,7 +134,65 @@ Expected<std::unique_ptr<Module>> pare::cpu::toLLVMIR(mlir::ModuleOp module,
   return result;
 }
 
-Error pare::cpu::optimize(Module &module, const Isa &isa) {
+namespace {
+/// Tells of functions that pass a point of a pipeline. Kernels differ in size
+/// by orders of magnitude: a unit of progress is an instruction of the start.
+class FunctionProgress {
+public:
+  /// Each function passes `visits` times.
+  FunctionProgress(const Module &module, unsigned visits,
+                   const ProgressFn &listener, StringRef phase)
+      : progress(listener, phase,
+                 uint64_t(visits) * module.getInstructionCount()) {
+    for (const Function &function : module)
+      left[&function] = {function.getInstructionCount(), visits};
+  }
+  void visit(const Function &function) {
+    auto it = left.find(&function);
+    if (it == left.end() || it->second.visits == 0)
+      return;
+    --it->second.visits;
+    progress.finish(it->second.instructions);
+  }
+
+private:
+  struct Rest {
+    uint64_t instructions;
+    unsigned visits;
+  };
+  DenseMap<const Function *, Rest> left;
+  PhaseProgress progress;
+};
+
+/// A pass of LLVM's optimizer that only tells.
+struct VisitPass : PassInfoMixin<VisitPass> {
+  explicit VisitPass(FunctionProgress &progress) : progress(&progress) {}
+  PreservedAnalyses run(Function &function, FunctionAnalysisManager &) {
+    progress->visit(function);
+    return PreservedAnalyses::all();
+  }
+  FunctionProgress *progress;
+};
+
+/// The same for code generation.
+struct VisitEmittedPass : FunctionPass {
+  explicit VisitEmittedPass(FunctionProgress &progress)
+      : FunctionPass(ID), progress(progress) {}
+  bool runOnFunction(Function &function) override {
+    progress.visit(function);
+    return false;
+  }
+  void getAnalysisUsage(AnalysisUsage &usage) const override {
+    usage.setPreservesAll();
+  }
+  static char ID;
+  FunctionProgress &progress;
+};
+char VisitEmittedPass::ID = 0;
+} // namespace
+
+Error pare::cpu::optimize(Module &module, const Isa &isa,
+                          const ProgressFn &progress) {
   auto machine = createTargetMachine(isa);
   if (!machine)
     return machine.takeError();
@@ -142,6 +202,12 @@ Error pare::cpu::optimize(Module &module, const Isa &isa) {
   tuning.SLPVectorization = false;
   tuning.LoopUnrolling = false;
   PassBuilder builder(machine->get(), tuning);
+  FunctionProgress functionProgress(module, 2, progress, "optimize kernels");
+  auto visit = [&](FunctionPassManager &passes, OptimizationLevel) {
+    passes.addPass(VisitPass(functionProgress));
+  };
+  builder.registerScalarOptimizerLateEPCallback(visit);
+  builder.registerVectorizerEndEPCallback(visit);
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;
   CGSCCAnalysisManager callGraph;
@@ -157,7 +223,7 @@ Error pare::cpu::optimize(Module &module, const Isa &isa) {
 }
 
 static Error emit(Module &module, const Isa &isa, CodeGenFileType kind,
-                  raw_pwrite_stream &out) {
+                  raw_pwrite_stream &out, const ProgressFn &progress) {
   auto machine = createTargetMachine(isa);
   if (!machine)
     return machine.takeError();
@@ -165,15 +231,19 @@ static Error emit(Module &module, const Isa &isa, CodeGenFileType kind,
   if ((*machine)->addPassesToEmitFile(passes, out, nullptr, kind))
     return createStringError("code generation: " + isa.triple +
                              " cannot emit this kind of file");
+  FunctionProgress functionProgress(module, 1, progress, "emit kernels");
+  passes.add(new VisitEmittedPass(functionProgress));
   passes.run(module);
   return Error::success();
 }
 
 Expected<SmallVector<char>> pare::cpu::emitObject(Module &module,
-                                                  const Isa &isa) {
+                                                  const Isa &isa,
+                                                  const ProgressFn &progress) {
   SmallVector<char> bytes;
   raw_svector_ostream out(bytes);
-  if (Error error = emit(module, isa, CodeGenFileType::ObjectFile, out))
+  if (Error error =
+          emit(module, isa, CodeGenFileType::ObjectFile, out, progress))
     return error;
   return bytes;
 }
@@ -181,7 +251,8 @@ Expected<SmallVector<char>> pare::cpu::emitObject(Module &module,
 Expected<std::string> pare::cpu::emitAssembly(Module &module, const Isa &isa) {
   SmallString<0> text;
   raw_svector_ostream out(text);
-  if (Error error = emit(module, isa, CodeGenFileType::AssemblyFile, out))
+  if (Error error =
+          emit(module, isa, CodeGenFileType::AssemblyFile, out, nullptr))
     return error;
   return text.str().str();
 }

@@ -13,6 +13,7 @@
 #define PARE_BACKENDS_CPU_CODEGEN_H
 
 #include "backends/cpu/Isa.h"
+#include "frontend/Progress.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
@@ -36,11 +37,13 @@ toLLVMIR(mlir::ModuleOp module, llvm::LLVMContext &context, const Isa &isa);
 
 /// Runs LLVM's -O2 without the transformations that kernel generators have
 /// already decided about: loop and SLP vectorization, unrolling.
-llvm::Error optimize(llvm::Module &module, const Isa &isa);
+llvm::Error optimize(llvm::Module &module, const Isa &isa,
+                     const ProgressFn &progress = nullptr);
 
 /// A position-independent ELF object with one section per function.
-llvm::Expected<llvm::SmallVector<char>> emitObject(llvm::Module &module,
-                                                   const Isa &isa);
+llvm::Expected<llvm::SmallVector<char>>
+emitObject(llvm::Module &module, const Isa &isa,
+           const ProgressFn &progress = nullptr);
 /// The same as assembly text, for tests and `--emit` of a human-readable form.
 llvm::Expected<std::string> emitAssembly(llvm::Module &module, const Isa &isa);
 

@@ -1,5 +1,4 @@
-//===- Emit.cpp - From an optimised graph to files
-//---------------------------===//
+//===- Emit.cpp - From an optimised graph to files ------------------------===//
 #include "backends/emit/Emit.h"
 #include "backends/cpu/Codegen.h"
 #include "backends/cpu/Select.h"
@@ -21,9 +20,6 @@ using namespace llvm;
 
 namespace pare::emit {
 
-namespace {
-/// An error where a file cannot appear at `path`, or would take the place of
-/// something that is no file: a device, a pipe, a folder.
 Error checkOutput(StringRef path) {
   auto fail = [&](const Twine &why) {
     return createStringError("cannot write '" + path + "': " + why);
@@ -44,6 +40,7 @@ Error checkOutput(StringRef path) {
   return Error::success();
 }
 
+namespace {
 /// The files that `output` stands for.
 std::vector<std::string> getOutputs(OutputKind kind, StringRef output) {
   if (kind != OutputKind::Library)
@@ -105,8 +102,13 @@ static std::string print(mlir::Operation *op,
 }
 
 /// Streams every packed weight to the object; returns their offsets.
-static Expected<std::vector<uint64_t>> writeWeights(const cpu::Program &program,
-                                                    WeightsObject &object) {
+static Expected<std::vector<uint64_t>>
+writeWeights(const cpu::Program &program, WeightsObject &object,
+             const ProgressFn &listener) {
+  uint64_t total = 0;
+  for (const cpu::PackedWeight &packed : program.packed)
+    total += packed.bytes;
+  PhaseProgress progress(listener, "pack weights", total);
   std::vector<uint64_t> offsets;
   std::vector<uint8_t> buffer;
   for (const cpu::PackedWeight &packed : program.packed) {
@@ -116,6 +118,7 @@ static Expected<std::vector<uint64_t>> writeWeights(const cpu::Program &program,
     if (!offset)
       return offset.takeError();
     offsets.push_back(*offset);
+    progress.finish(packed.bytes);
   }
   return offsets;
 }
@@ -170,7 +173,8 @@ static Error copyBeside(ArrayRef<std::string> libraries, StringRef output,
 Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
                                const ModelInfo &info, const cpu::Isa &isa,
                                OutputKind kind, StringRef output,
-                               const cpu::SelectOptions &select) {
+                               const cpu::SelectOptions &select,
+                               const ProgressFn &progress) {
   for (const std::string &path : getOutputs(kind, output))
     if (Error error = checkOutput(path))
       return std::move(error);
@@ -209,7 +213,7 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
   if (!weightsObject)
     return weightsObject.takeError();
   Expected<std::vector<uint64_t>> offsets =
-      writeWeights(*program, **weightsObject);
+      writeWeights(*program, **weightsObject, progress);
   if (!offsets)
     return offsets.takeError();
   if (Error error =
@@ -239,7 +243,7 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
     return std::move(error);
   if (kind == OutputKind::Library)
     entryPoints.define(**module);
-  if (Error error = cpu::optimize(**module, isa))
+  if (Error error = cpu::optimize(**module, isa, progress))
     return std::move(error);
   if (kind == OutputKind::Llvm) {
     std::string text;
@@ -251,7 +255,7 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
     return report;
   }
 
-  Expected<SmallVector<char>> object = cpu::emitObject(**module, isa);
+  Expected<SmallVector<char>> object = cpu::emitObject(**module, isa, progress);
   if (!object)
     return object.takeError();
   std::string objectPath = outputs.temporary(output, ".model.o");

@@ -6,6 +6,7 @@
 #include "backends/cpu/Select.h"
 #include "backends/emit/ModelInfo.h"
 #include "frontend/Importer.h"
+#include "frontend/Progress.h"
 
 namespace pare::emit {
 
@@ -18,17 +19,23 @@ struct EmitReport {
   std::vector<std::string> libraries; ///< files that lie beside the output
 };
 
+/// An error where a file cannot appear at `path`, or would take the place of
+/// something that is no file: a device, a pipe, a folder.
+llvm::Error checkOutput(llvm::StringRef path);
+
 /// Selects kernels for a fused graph, generates them, packs the weights and
 /// writes `output`: to a temporary name beside it first, renamed when whole.
 /// A library is `output`.a, `output`.so and `output`.h, or only the one of the
 /// first two that `output` ends in, with its header.
 /// An executable with kernels of oneDNN is dynamic: its libraries are put
-/// beside it. The graph is consumed.
+/// beside it. The graph is consumed. `progress` hears of packing and code
+/// generation.
 llvm::Expected<EmitReport> emitModel(mlir::ModuleOp graph,
                                      const WeightStore &weights,
                                      const ModelInfo &info, const cpu::Isa &isa,
                                      OutputKind kind, llvm::StringRef output,
-                                     const cpu::SelectOptions &select = {});
+                                     const cpu::SelectOptions &select = {},
+                                     const ProgressFn &progress = nullptr);
 
 } // namespace pare::emit
 

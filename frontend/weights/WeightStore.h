@@ -8,6 +8,7 @@
 #ifndef PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
 #define PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
 
+#include "frontend/Progress.h"
 #include "frontend/weights/BlockFormat.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/ArrayRef.h"
@@ -98,12 +99,13 @@ public:
   void erase(llvm::StringRef name);
 
   /// Counts NaN and infinite values of all float tensors, per tensor, in name
-  /// order.
+  /// order. `listener` is told of bytes.
   struct NonFinite {
     std::string name;
     uint64_t nan, inf;
   };
-  std::vector<NonFinite> findNonFinite() const;
+  std::vector<NonFinite>
+  findNonFinite(const ProgressFn &listener = nullptr) const;
 
 private:
   llvm::Error addData(llvm::StringRef name, TensorData data,

@@ -57,7 +57,9 @@ double ActivationStatistics::chooseThreshold() const {
 llvm::Expected<Calibration> calibrate(ModuleOp module,
                                       const WeightStore &weights,
                                       ArrayRef<std::vector<HostTensor>> samples,
-                                      ArrayRef<Value> values) {
+                                      ArrayRef<Value> values,
+                                      const ProgressFn &listener) {
+  PhaseProgress progress(listener, "calibrate", samples.size());
   Calibration result;
   for (Value value : values)
     result[value];
@@ -83,6 +85,7 @@ llvm::Expected<Calibration> calibrate(ModuleOp module,
       return llvm::createStringError(
           name + " makes '" + infinite +
           "' NaN or infinite: leave it out, or do not quantize this model");
+    progress.finish();
   }
   return result;
 }

@@ -2,6 +2,7 @@
 #ifndef PARE_PASSES_CALIBRATE_CALIBRATE_H
 #define PARE_PASSES_CALIBRATE_CALIBRATE_H
 
+#include "frontend/Progress.h"
 #include "passes/reference/Interpreter.h"
 
 namespace pare {
@@ -39,7 +40,8 @@ using Calibration = llvm::DenseMap<mlir::Value, ActivationStatistics>;
 llvm::Expected<Calibration>
 calibrate(mlir::ModuleOp module, const WeightStore &weights,
           llvm::ArrayRef<std::vector<HostTensor>> samples,
-          llvm::ArrayRef<mlir::Value> values);
+          llvm::ArrayRef<mlir::Value> values,
+          const ProgressFn &listener = nullptr);
 
 } // namespace pare
 

@@ -54,9 +54,12 @@ public:
     SmallVector<nn::ParamOp> params;
     module->walk([&](nn::ParamOp param) { params.push_back(param); });
     llvm::StringSet<> seen;
-    for (nn::ParamOp param : params)
+    PhaseProgress progress(options.progress, "quantize weights", params.size());
+    for (nn::ParamOp param : params) {
       if (isMatrix(param) && seen.insert(param.getWeight()).second)
         quantizeUses(param.getWeight());
+      progress.finish();
+    }
     eraseUnusedWeights(module, weights);
     return llvm::Error::success();
   }
@@ -442,8 +445,8 @@ private:
     });
     if (options.calibration.empty() || values.empty())
       return llvm::Error::success();
-    auto statistics =
-        calibrate(module, weights, options.calibration, values.getArrayRef());
+    auto statistics = calibrate(module, weights, options.calibration,
+                                values.getArrayRef(), options.progress);
     if (!statistics)
       return statistics.takeError();
     for (Value value : values)

@@ -2,6 +2,7 @@
 #ifndef PARE_PASSES_QUANTIZE_INT8_H
 #define PARE_PASSES_QUANTIZE_INT8_H
 
+#include "frontend/Progress.h"
 #include "passes/Target.h"
 #include "passes/reference/HostTensor.h"
 #include "llvm/Support/GlobPattern.h"
@@ -34,6 +35,7 @@ struct Int8Options {
   /// Weights that stay float whatever else is decided: patterns of the source's
   /// names, as shells match files.
   std::vector<llvm::GlobPattern> keepFloat;
+  ProgressFn progress; ///< of calibration and of weights
 };
 
 } // namespace pare

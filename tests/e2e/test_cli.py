@@ -1,6 +1,13 @@
 """`pare bench`, `pare diff`, `--image` and `--calibrate`, as a user types them."""
 
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
 
 import numpy as np
 import onnx
@@ -9,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import bad_models
 from oracle import artifact
-from oracle.models import MINILM, RECOGNIZER
+from oracle.models import MINILM, MODELS, RECOGNIZER
 
 INT8 = "--quantize=int8"
 
@@ -146,16 +153,104 @@ def test_bench_of_a_model(tmp_path):
     check_refused(pare("bench", tmp_path / "absent", "--quiet", check=False), "absent")
 
 
+def test_bench_compiles_with_every_option_of_compile(tmp_path):
+    source = convolution(tmp_path)
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(1, 64, 28, 28)).astype(np.float32))
+    common = ["--runs=2", "--json", "--quiet", "--profile"]
+    flags = [INT8, "--calibrate", tmp_path / "x.npy"]
+    quantized, kept = (
+        json.loads(pare("bench", source, *common, *flags, *more).stdout)["measurements"][0]["steps"]
+        for more in ((), ("--keep-float=w",))
+    )
+    assert any("int8" in step["op"] for step in quantized)
+    assert not any("int8" in step["op"] for step in kept)
+    options = {
+        command: set(re.findall(r"^ *(--[a-z-]+)", pare(command, "--help").stdout, re.M))
+        for command in ("compile", "bench")
+    }
+    assert options["compile"] - options["bench"] == {"--emit"} | options["compile"] & {"-o"}
+    binary = artifact.compile(source, tmp_path / "binary")
+    check_refused(pare("bench", binary, "--runs=1", INT8, check=False), "--quantize", "compiled already")
+
+
+def test_tune_writes_a_table(tmp_path):
+    table = tmp_path / "here.txt"
+    done = pare("tune", "--quick", "--json", "--quiet", "-o", table)
+    assert not done.stderr
+    result = json.loads(done.stdout)
+    rows = result["measurements"]
+    assert result["output"] == str(table) and len(rows) >= 50
+    assert all(row["nanoseconds"] > 0 and row["op"] == "matmul" for row in rows)
+    assert {row["format"] for row in rows} == {"f32", "int8"}
+    lines = [line.split() for line in table.read_text().splitlines() if line.startswith("matmul")]
+    keys = ("op", "format", "m", "k", "n", "provider", "nanoseconds")
+    assert lines == [[str(row[key]) for key in keys] for row in rows]
+    source = convolution(tmp_path)
+    artifact.compile(source, tmp_path / "conv", "--timings", table, f"--target={result['target']}")
+    check_refused(pare("tune", "--quick", "--quiet", "-o", tmp_path, check=False, timeout=2), str(tmp_path))
+
+
+def on_terminal(*command):
+    """What a command writes to a terminal of 80 columns on standard error."""
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    done = subprocess.Popen(
+        [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=terminal,
+        env={key: value for key, value in os.environ.items() if key != "COLUMNS"},
+    )
+    os.close(terminal)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        text += chunk
+    os.close(master)
+    assert done.wait(timeout=600) == 0, text
+    return text.decode()
+
+
+BAR = re.compile(r"[a-z ]+ \[#*-*\] \d+%, \d+ s left")
+
+
+def test_progress(tmp_path):
+    """A bar with the time left at a terminal, plain lines elsewhere, nothing with --quiet; the same artifact."""
+    command = (artifact.PARE, "compile", RECOGNIZER.source, "-o")
+    text = on_terminal(*command, tmp_path / "a")
+    frames = [frame.removeprefix("\x1b[K") for frame in text.split("\r")]
+    bars = [frame for frame in frames if BAR.fullmatch(frame)]
+    assert bars and all(len(bar) < 80 for bar in bars)
+    assert any(bar.startswith("optimize kernels") for bar in bars)
+    assert text.count("\n") == 1 and str(tmp_path / "a") in frames[-2], frames[-2:]
+    plain = artifact.call(*command, tmp_path / "b").stderr
+    assert "\r" not in plain and "\x1b" not in plain and len(plain.splitlines()) < 20
+    assert on_terminal(*command, tmp_path / "c", "--quiet") == ""
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+
+
 def values(*arguments):
     result = json.loads(pare("diff", *arguments, "--top=0", "--json", "--quiet").stdout)
     return result, {value["name"]: value for value in result["values"]}
 
 
-def test_diff_finds_no_error_in_f32(compiled):
-    _, found = values(compiled(MINILM), MINILM.source)
-    assert len(found) >= 40
-    assert max(value["rms_error"] for value in found.values()) < 1e-4
-    assert {"last_hidden_state", "encoder.layer.3.attention"} <= set(found)
+SMALL_CASES = {"recognizer": (1, 64), "detector": (1, 96, 160)}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+def test_diff_finds_no_error_in_f32(model, compiled):
+    """A value that has a name of the source's is the source's value: no pass leaves a name on another one."""
+    flags = []
+    if case := SMALL_CASES.get(model.name):
+        flags = list(artifact.shape_flags({"x": (case[0], 3, *((48, *case[1:])[-2:]))}))
+    result, found = values(compiled(model, *flags), model.source, *flags)
+    assert len(found) >= 10
+    assert {name: value for name, value in found.items() if value["rms_error"] > 1e-4} == {}
+    assert len(result["not_comparable"]) <= 3, result["not_comparable"]
+    if model is MINILM:
+        assert {"last_hidden_state", "encoder.layer.3.attention"} <= set(found)
 
 
 def test_diff_is_worst_first_and_repeatable(compiled):
@@ -179,8 +274,7 @@ def test_diff_sees_through_layouts(compiled):
     flags = artifact.shape_flags(RECOGNIZER.shapes((1, 320)))
     result, found = values(compiled(RECOGNIZER, *flags), RECOGNIZER.source)
     assert sum(value["shape"].count("x") == 3 for value in found.values()) > 20
-    exact = [value for value in found.values() if value["cosine"] > 0.99999]
-    assert len(exact) == len(found)
+    assert max(value["rms_error"] for value in found.values()) < 1e-4
 
 
 def test_diff_refuses(compiled, tmp_path):

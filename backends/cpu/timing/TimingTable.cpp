@@ -75,6 +75,21 @@ Expected<TimingTable> TimingTable::findShipped(StringRef target) {
   return read(path);
 }
 
+std::vector<TimingTable::Measurement> TimingTable::measurements() const {
+  std::vector<Measurement> result;
+  for (const auto &[key, weights] : curves_)
+    for (const auto &[weight, curve] : weights)
+      for (auto [m, nanoseconds] : curve) {
+        const auto &[op, format, provider] = key;
+        result.push_back({op,
+                          format,
+                          provider,
+                          {m, weight.first, weight.second},
+                          nanoseconds});
+      }
+  return result;
+}
+
 void TimingTable::write(raw_ostream &os) const {
   os << "# Kernel timings of pare on one thread (pare tune). A row: op, weight "
         "format,\n# M, K, N, provider, nanoseconds. matmul: alone, int8 with "
@@ -82,12 +97,9 @@ void TimingTable::write(raw_ostream &os) const {
         "output, outputs, with bias and hard_swish.\n";
   os << "target " << target << "\nmachine " << machine << "\ndate " << date
      << "\n";
-  for (const auto &[key, weights] : curves_)
-    for (const auto &[weight, curve] : weights)
-      for (auto [m, nanoseconds] : curve)
-        os << std::get<0>(key) << ' ' << std::get<1>(key) << ' ' << m << ' '
-           << weight.first << ' ' << weight.second << ' ' << std::get<2>(key)
-           << ' ' << nanoseconds << '\n';
+  for (const Measurement &m : measurements())
+    os << m.op << ' ' << m.format << ' ' << m.shape.m << ' ' << m.shape.k << ' '
+       << m.shape.n << ' ' << m.provider << ' ' << m.nanoseconds << '\n';
 }
 
 void TimingTable::add(StringRef op, StringRef format, StringRef provider,

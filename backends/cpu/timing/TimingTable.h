@@ -22,6 +22,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
 namespace pare::cpu {
 
@@ -55,6 +56,14 @@ public:
   /// Adds a measurement in place of an earlier one.
   void add(llvm::StringRef op, llvm::StringRef format, llvm::StringRef provider,
            ProductShape shape, int64_t nanoseconds);
+
+  struct Measurement {
+    std::string op, format, provider;
+    ProductShape shape;
+    int64_t nanoseconds;
+  };
+  /// All of them, in the order in which they are written.
+  std::vector<Measurement> measurements() const;
 
   /// The time of a kernel. Linear in M between the rows of equal K and N;
   /// beyond the last row it grows with M, before the first it is the first's.

@@ -2,19 +2,31 @@
 #include "mlir/IR/Builders.h"
 #include "gtest/gtest.h"
 #include <cmath>
+#include <numeric>
 
 using namespace pare;
 using tools::compare;
+using tools::compareInAnyLayout;
 
 namespace {
 
 class CompareTest : public testing::Test {
 protected:
   HostTensor tensor(std::vector<float> values) {
+    return tensor({int64_t(values.size())}, values);
+  }
+  HostTensor tensor(llvm::ArrayRef<int64_t> shape, std::vector<float> values) {
     mlir::Builder builder(&context);
-    return HostTensor(mlir::RankedTensorType::get({int64_t(values.size())},
-                                                  builder.getF32Type()),
+    return HostTensor(mlir::RankedTensorType::get(shape, builder.getF32Type()),
                       llvm::ArrayRef(values));
+  }
+  /// 0, 1, 2, …
+  HostTensor count(llvm::ArrayRef<int64_t> shape) {
+    std::vector<float> values;
+    for (int64_t size : shape)
+      values.resize(std::max<size_t>(1, values.size()) * size);
+    std::iota(values.begin(), values.end(), 0.0f);
+    return tensor(shape, values);
   }
   mlir::MLIRContext context;
 };
@@ -46,6 +58,31 @@ TEST_F(CompareTest, CountsElementsThatAreFiniteOnOneSideOnly) {
   tools::Difference d =
       compare(tensor({inf, nan, nan, 1}), tensor({inf, nan, 2, -inf}));
   EXPECT_EQ(d.nonFinite, 2u);
+}
+
+TEST_F(CompareTest, LayoutsAreSeenThrough) {
+  // [1, 2, 3]: channels last of [1, 3, 2], and the other way round.
+  HostTensor last = tensor({1, 3, 2}, {0, 3, 1, 4, 2, 5});
+  auto forward = compareInAnyLayout(last, count({1, 2, 3}));
+  auto back = compareInAnyLayout(count({1, 2, 3}), last);
+  ASSERT_TRUE(forward && back);
+  EXPECT_EQ(forward->rmsError, 0);
+  EXPECT_EQ(back->rmsError, 0);
+  // [batch, heads, sequence, size] with as many heads as steps.
+  auto heads = compareInAnyLayout(
+      tensor({1, 2, 2, 2}, {0, 1, 4, 5, 2, 3, 6, 7}), count({1, 2, 2, 2}));
+  ASSERT_TRUE(heads);
+  EXPECT_EQ(heads->rmsError, 0);
+}
+
+TEST_F(CompareTest, OtherElementsAreNoLayout) {
+  EXPECT_FALSE(compareInAnyLayout(count({6}), count({2, 3})));
+  EXPECT_FALSE(compareInAnyLayout(count({2, 3, 4}), count({3, 2, 4})));
+  EXPECT_FALSE(compareInAnyLayout(count({2, 3}), count({3, 2})));
+  auto scaled = compareInAnyLayout(tensor({2, 1, 2}, {0, 2, 4, 6}),
+                                   tensor({2, 1, 2}, {0, 1, 2, 3}));
+  ASSERT_TRUE(scaled);
+  EXPECT_DOUBLE_EQ(scaled->rmsError, 1);
 }
 
 } // namespace

@@ -1,0 +1,79 @@
+//===- CompileFlags.cpp - Options of commands that compile ----------------===//
+#include "tools/CompileFlags.h"
+
+using namespace llvm;
+
+namespace pare::tools {
+
+CompileFlags::CompileFlags(cl::SubCommand &command)
+    : quantize(
+          "quantize", cl::init(Quantization::None),
+          cl::desc("Format of weights and arithmetic"),
+          cl::values(clEnumValN(Quantization::None, "none",
+                                "f32, as in the source (default)"),
+                     clEnumValN(Quantization::Int8, "int8",
+                                "8-bit weights and activations where they are "
+                                "faster")),
+          cl::sub(command)),
+      target("target", cl::init("host"), cl::value_desc("name"),
+             cl::desc("host, x86-64-v3, x86-64-v4+avx512vnni, aarch64, … "
+                      "(default: host)"),
+             cl::sub(command)),
+      shapes("shape", cl::value_desc("input=1x3x48x320"),
+             cl::desc("Fix an input's shape, or bound its dimensions: "
+                      "input=batch:1..8x128 (default: the model's own)"),
+             cl::sub(command)),
+      images("image", cl::value_desc("input=224x224,mean=M:M:M,std=S:S:S,rgb"),
+             cl::desc("Prepare PNG and JPEG files for an input: size in "
+                      "pixels; mean and std of pixel values divided by 255, "
+                      "one or one per channel; layout=nchw|nhwc; rgb, bgr or "
+                      "gray"),
+             cl::sub(command)),
+      keepFloat("keep-float", cl::CommaSeparated, cl::value_desc("pattern,…"),
+                cl::desc("Weights that stay float, by name or pattern: "
+                         "'decoder.*'"),
+                cl::sub(command)),
+      calibration("calibrate", cl::CommaSeparated,
+                  cl::value_desc("folder|file,…"),
+                  cl::desc("Samples (.npz, .npy, pictures) for the scales of "
+                           "int8 activations"),
+                  cl::sub(command)),
+      kernels("kernels", cl::init(cpu::Providers::Generated),
+              cl::desc("Whose kernels to use"),
+              cl::values(clEnumValN(cpu::Providers::Generated, "generated",
+                                    "pare's own: one file without "
+                                    "dependencies (default)"),
+                         clEnumValN(cpu::Providers::OneDnn, "onednn",
+                                    "oneDNN's where it has one; its library "
+                                    "is put beside the result"),
+                         clEnumValN(cpu::Providers::Auto, "auto",
+                                    "the faster one by the timing table")),
+              cl::sub(command)),
+      timings("timings", cl::value_desc("file"),
+              cl::desc("Kernel times that choices rest on, from pare tune "
+                       "(default: the table that ships for the target)"),
+              cl::sub(command)) {}
+
+CompileOptions CompileFlags::get() {
+  CompileOptions options;
+  options.quantize = quantize;
+  options.target = target;
+  options.shapes = shapes;
+  options.images = images;
+  options.keepFloat = keepFloat;
+  options.calibration = calibration;
+  options.kernels = kernels;
+  options.timings = timings;
+  return options;
+}
+
+std::string CompileFlags::findGiven() {
+  const std::reference_wrapper<const cl::Option> all[] = {
+      quantize, target, images, keepFloat, calibration, kernels, timings};
+  for (const cl::Option &flag : all)
+    if (flag.getNumOccurrences())
+      return ("--" + flag.ArgStr).str();
+  return "";
+}
+
+} // namespace pare::tools

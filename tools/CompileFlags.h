@@ -1,0 +1,32 @@
+//===- CompileFlags.h - Options of commands that compile --------*- C++ -*-===//
+#ifndef PARE_TOOLS_COMPILEFLAGS_H
+#define PARE_TOOLS_COMPILEFLAGS_H
+
+#include "tools/CompileModel.h"
+#include "llvm/Support/CommandLine.h"
+
+namespace pare::tools {
+
+/// The options that say how a model is compiled, the same in each command that
+/// compiles one.
+class CompileFlags {
+public:
+  explicit CompileFlags(llvm::cl::SubCommand &command);
+
+  /// What they say; `model`, `output`, `kind` and `threads` are the command's.
+  CompileOptions get();
+  /// The name of one that the user gave and that only compiling reads, with
+  /// its dashes; empty if there is none.
+  std::string findGiven();
+
+private:
+  llvm::cl::opt<Quantization> quantize;
+  llvm::cl::opt<std::string> target;
+  llvm::cl::list<std::string> shapes, images, keepFloat, calibration;
+  llvm::cl::opt<cpu::Providers> kernels;
+  llvm::cl::opt<std::string> timings;
+};
+
+} // namespace pare::tools
+
+#endif
