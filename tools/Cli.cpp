@@ -18,6 +18,14 @@ void loadDialects(mlir::MLIRContext &context) {
                       mlir::vector::VectorDialect, mlir::LLVM::LLVMDialect>();
 }
 
+std::string getKind(mlir::Operation *op) {
+  if (auto unary = mlir::dyn_cast<nn::UnaryOp>(op))
+    return stringifyUnaryKind(unary.getKind()).str();
+  if (auto binary = mlir::dyn_cast<nn::BinaryOp>(op))
+    return stringifyBinaryKind(binary.getKind()).str();
+  return op->getName().stripDialect().str();
+}
+
 Expected<ImportOptions> parseShapes(ArrayRef<std::string> shapes) {
   ImportOptions options;
   for (StringRef text : shapes) {
@@ -43,8 +51,7 @@ Expected<Model> importModel(StringRef path, const ImportOptions &options,
     return model.takeError();
   for (const std::string &warning : model->warnings)
     console.warn(warning);
-  for (const WeightStore::NonFinite &tensor :
-       model->weights->findNonFinite(console.listener()))
+  for (const WeightStore::NonFinite &tensor : model->weights->findNonFinite())
     console.warn("weight '" + tensor.name + "' has " + Twine(tensor.nan) +
                  " NaN and " + Twine(tensor.inf) + " infinite values");
   return model;

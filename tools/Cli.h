@@ -25,6 +25,9 @@ Subcommand tuneCommand();
 /// Loads every dialect that the compiler uses.
 void loadDialects(mlir::MLIRContext &context);
 
+/// "conv", "gelu": what an op of a graph does, for people.
+std::string getKind(mlir::Operation *op);
+
 /// `name=1x3x48x320` options as a map.
 llvm::Expected<ImportOptions> parseShapes(llvm::ArrayRef<std::string> shapes);
 

@@ -20,14 +20,15 @@ static cl::SubCommand command(
 
 static cl::opt<std::string> modelPath(cl::Positional, cl::Required,
                                       cl::desc("MODEL"), cl::sub(command));
-static cl::opt<std::string> outputPath("o", cl::value_desc("file"),
-                                       cl::desc("Where the result goes"),
-                                       cl::sub(command));
+static cl::opt<std::string>
+    outputPath("o", cl::value_desc("file"),
+               cl::desc("Where the result goes (required)"), cl::sub(command));
 static CompileFlags flags(command);
-static cl::opt<unsigned> threads(
-    "threads", cl::init(0),
-    cl::desc("Threads that the artifact uses by default (0: the machine's)"),
-    cl::sub(command));
+static cl::opt<unsigned>
+    threads("threads", cl::init(0),
+            cl::desc("Threads that the artifact uses by default (default: 0, "
+                     "the machine's)"),
+            cl::sub(command));
 static cl::opt<emit::OutputKind>
     emitKind("emit", cl::init(emit::OutputKind::Executable),
              cl::desc("What to write"),

@@ -36,7 +36,8 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
       calibration("calibrate", cl::CommaSeparated,
                   cl::value_desc("folder|file,…"),
                   cl::desc("Samples (.npz, .npy, pictures) for the scales of "
-                           "int8 activations"),
+                           "int8 activations (default: none, "
+                           "convolutions other than 1x1 stay float)"),
                   cl::sub(command)),
       kernels("kernels", cl::init(cpu::Providers::Generated),
               cl::desc("Whose kernels to use"),

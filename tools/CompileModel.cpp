@@ -34,8 +34,7 @@ private:
 };
 } // namespace
 
-static Error runPasses(Model &model, const CompileOptions &options,
-                       const PipelineOptions &pipeline) {
+Error runPasses(Model &model, const PipelineOptions &pipeline, StringRef path) {
   mlir::MLIRContext *context = model.module->getContext();
   std::string diagnostic;
   mlir::ScopedDiagnosticHandler diagnostics(context, [&](mlir::Diagnostic &d) {
@@ -50,8 +49,7 @@ static Error runPasses(Model &model, const CompileOptions &options,
   buildPipeline(passes, pipeline);
   if (mlir::failed(passes.run(*model.module)))
     return createStringError(
-        options.model + ": " +
-        (diagnostic.empty() ? "a pass failed" : diagnostic));
+        path + ": " + (diagnostic.empty() ? "a pass failed" : diagnostic));
   return Error::success();
 }
 
@@ -165,7 +163,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
                  " samples");
     phases.finish("samples");
   }
-  if (Error error = runPasses(*model, options, pipeline))
+  if (Error error = runPasses(*model, pipeline, options.model))
     return std::move(error);
   phases.finish("passes");
 

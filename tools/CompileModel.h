@@ -28,6 +28,11 @@ struct CompileResult {
   std::vector<std::pair<std::string, double>> phases; ///< seconds of each
 };
 
+/// Runs the pipeline on a model's graph; what a pass reports becomes the error,
+/// after `path`.
+llvm::Error runPasses(Model &model, const PipelineOptions &pipeline,
+                      llvm::StringRef path);
+
 /// Compiles `options.model` to `options.output`; warnings and progress go to
 /// `console`. Resets every llvm::cl option
 /// to its default on the way (emit::linkExecutable).

@@ -30,11 +30,13 @@ static cl::list<std::string>
                         "given are made up"),
                cl::sub(command));
 static cl::list<std::string> shapes("shape", cl::value_desc("input=1x3x48x320"),
-                                    cl::desc("Fix an input's shape in a model"),
+                                    cl::desc("Fix an input's shape in a model "
+                                             "(default: the model's own)"),
                                     cl::sub(command));
-static cl::opt<unsigned> seed("seed", cl::init(0), cl::value_desc("n"),
-                              cl::desc("Of the numbers that are made up"),
-                              cl::sub(command));
+static cl::opt<unsigned>
+    seed("seed", cl::init(0), cl::value_desc("n"),
+         cl::desc("Of the numbers that are made up (default: 0)"),
+         cl::sub(command));
 static cl::opt<unsigned> top("top", cl::init(30), cl::value_desc("n"),
                              cl::desc("Values to show (default: 30; 0: all)"),
                              cl::sub(command));

@@ -1,6 +1,9 @@
 //===- Inspect.cpp - pare inspect -----------------------------------------===//
+#include "backends/cpu/Select.h"
 #include "tools/Cli.h"
+#include "tools/CompileModel.h"
 #include "tools/Report.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -21,7 +24,8 @@ static cl::opt<std::string> modelPath(cl::Positional, cl::Required,
                                       cl::desc("MODEL"), cl::sub(command));
 static cl::list<std::string>
     shapes("shape", cl::value_desc("input=1x3x48x320"),
-           cl::desc("Fix an input's shape, or bound its dimensions"),
+           cl::desc("Fix an input's shape, or bound its dimensions: "
+                    "input=batch:1..8x128 (default: the model's own)"),
            cl::sub(command));
 static cl::opt<bool> json("json", cl::desc("Print JSON"), cl::sub(command));
 static cl::opt<bool> listTensors("tensors",
@@ -30,32 +34,123 @@ static cl::opt<bool> listTensors("tensors",
 static cl::opt<bool> quiet("quiet", cl::desc("Print no warnings"),
                            cl::sub(command));
 
-/// "f32 [batch, 3, 48, 320]".
-static std::string describe(mlir::Type type, mlir::func::FuncOp entry) {
-  std::string text;
-  raw_string_ostream stream(text);
+namespace {
+/// An input or an output.
+struct TensorRow {
+  std::string name, type;
+  std::vector<std::string> shape; ///< sizes, and expressions of dynamic ones
+};
+
+struct Summary {
+  std::string name, format;
+  std::vector<TensorRow> inputs, outputs;
+  std::vector<std::tuple<std::string, int64_t, int64_t>> dims; ///< min, max
+  std::map<std::string, unsigned> ops;
+  uint64_t parameters = 0, bytes = 0;
+  int64_t flops = 0; ///< at the smallest dynamic shape
+  std::vector<Unsupported> unsupported;
+};
+} // namespace
+
+static TensorRow describe(std::string name, mlir::Type type,
+                          mlir::func::FuncOp entry) {
+  TensorRow row{std::move(name), "", {}};
+  raw_string_ostream(row.type)
+      << mlir::cast<mlir::RankedTensorType>(type).getElementType();
   auto names = entry->getAttrOfType<mlir::ArrayAttr>(nn::kDimNamesAttr);
-  stream << mlir::cast<mlir::RankedTensorType>(type).getElementType() << " [";
-  interleaveComma(nn::getShape(type), stream, [&](nn::Dim dim) {
+  for (nn::Dim dim : nn::getShape(type)) {
     auto symbol = mlir::dyn_cast<mlir::AffineSymbolExpr>(dim);
+    std::string &text = row.shape.emplace_back();
+    raw_string_ostream stream(text);
     if (symbol && names && symbol.getPosition() < names.size())
       stream << mlir::cast<mlir::StringAttr>(names[symbol.getPosition()])
                     .getValue();
     else
       stream << dim;
-  });
-  stream << "]";
-  return text;
+  }
+  return row;
 }
 
-static int printUnsupported(ArrayRef<Unsupported> list,
-                            const std::optional<FileContents> &contents) {
+static Summary summarize(Model &model) {
+  Summary summary;
+  summary.name = model.name;
+  summary.format = model.format;
+  mlir::func::FuncOp entry = nn::getEntry(*model.module);
+  for (mlir::BlockArgument arg : entry.getArguments())
+    summary.inputs.push_back(
+        describe(nn::getValueName(arg).str(), arg.getType(), entry));
+  for (auto [i, type] : enumerate(entry.getResultTypes())) {
+    auto name = entry.getResultAttrOfType<mlir::StringAttr>(i, nn::kNameAttr);
+    summary.outputs.push_back(describe(
+        name ? name.str() : "output" + std::to_string(i), type, entry));
+  }
+  SmallVector<int64_t> smallest;
+  auto names = entry->getAttrOfType<mlir::ArrayAttr>(nn::kDimNamesAttr);
+  auto minima = entry->getAttrOfType<mlir::DenseI64ArrayAttr>(nn::kDimMinAttr);
+  auto maxima = entry->getAttrOfType<mlir::DenseI64ArrayAttr>(nn::kDimMaxAttr);
+  if (names && minima && maxima)
+    for (auto [name, min, max] :
+         zip_equal(names.getAsValueRange<mlir::StringAttr>(),
+                   minima.asArrayRef(), maxima.asArrayRef())) {
+      summary.dims.push_back({name.str(), min, max});
+      smallest.push_back(min);
+    }
+  entry.walk([&](mlir::Operation *op) {
+    if (!mlir::isa<nn::NNDialect>(op->getDialect()) ||
+        mlir::isa<nn::ParamOp, nn::ConstantOp>(op))
+      return;
+    ++summary.ops[getKind(op)];
+    if (auto cost = mlir::dyn_cast<nn::CostInterface>(op))
+      summary.flops += nn::evaluate(cost.getFlops(), smallest);
+  });
+  for (nn::WeightOp weight : model.module->getOps<nn::WeightOp>()) {
+    const TensorData &data = model.weights->get(weight.getSymName());
+    summary.parameters += data.type.getNumElements();
+    summary.bytes += data.bytes.size();
+  }
+  return summary;
+}
+
+/// Ops for which, when the graph is ready for it, there is no kernel on this
+/// machine. The graph is consumed.
+static Expected<std::vector<Unsupported>> findWithoutKernel(Model &model) {
+  Expected<cpu::Isa> isa = cpu::Isa::parse("host");
+  if (!isa)
+    return isa.takeError();
+  PipelineOptions pipeline;
+  pipeline.weights = model.weights.get();
+  if (Error error = runPasses(model, pipeline, modelPath))
+    return std::move(error);
+  std::map<std::pair<std::string, std::string>, unsigned> missing;
+  mlir::Block &body = nn::getEntry(*model.module).getBody().front();
+  for (mlir::Operation &op : body.without_terminator())
+    if (std::optional<std::string> why = cpu::whyNoKernel(&op, *isa))
+      ++missing[{getKind(&op), *why}];
+  std::vector<Unsupported> result;
+  for (const auto &[op, count] : missing)
+    result.push_back({op.first, count, op.second});
+  return std::move(result);
+}
+
+static json::Value toJson(ArrayRef<Unsupported> list) {
+  json::Array rows;
+  for (const Unsupported &u : list)
+    rows.push_back(
+        json::Object{{"op", u.op}, {"count", u.count}, {"why", u.why}});
+  return rows;
+}
+
+static void printUnsupported(ArrayRef<Unsupported> list) {
+  outs() << "does not compile; unsupported:\n";
+  for (const Unsupported &u : list)
+    outs() << formatv("  {0,-24} x{1,-5} {2}\n", u.op, u.count, u.why);
+}
+
+/// What cannot be imported has no graph to summarize.
+static int print(ArrayRef<Unsupported> unsupported,
+                 const std::optional<FileContents> &contents) {
   if (json) {
-    json::Array rows;
-    for (const Unsupported &u : list)
-      rows.push_back(
-          json::Object{{"op", u.op}, {"count", u.count}, {"why", u.why}});
-    json::Object result{{"unsupported", std::move(rows)}};
+    json::Object result{{"unsupported", toJson(unsupported)}};
     if (contents)
       result["file"] = toJson(*contents);
     outs() << formatv("{0:2}\n", json::Value(std::move(result)));
@@ -63,9 +158,72 @@ static int printUnsupported(ArrayRef<Unsupported> list,
   }
   if (contents)
     printContents(*contents, listTensors);
-  outs() << "does not compile; unsupported:\n";
-  for (const Unsupported &u : list)
-    outs() << formatv("  {0,-24} x{1,-5} {2}\n", u.op, u.count, u.why);
+  printUnsupported(unsupported);
+  return 0;
+}
+
+static json::Value toJson(ArrayRef<TensorRow> rows) {
+  json::Array array;
+  for (const TensorRow &row : rows) {
+    json::Array shape;
+    for (StringRef size : row.shape) {
+      int64_t number;
+      shape.push_back(size.getAsInteger(10, number) ? json::Value(size)
+                                                    : json::Value(number));
+    }
+    array.push_back(json::Object{
+        {"name", row.name}, {"type", row.type}, {"shape", std::move(shape)}});
+  }
+  return array;
+}
+
+static int printJson(const Summary &summary,
+                     const std::optional<FileContents> &contents) {
+  json::Object ops;
+  for (const auto &[name, count] : summary.ops)
+    ops[name] = count;
+  json::Array dims;
+  for (const auto &[name, min, max] : summary.dims)
+    dims.push_back(json::Object{{"name", name}, {"min", min}, {"max", max}});
+  json::Object result{{"name", summary.name},
+                      {"format", summary.format},
+                      {"inputs", toJson(summary.inputs)},
+                      {"outputs", toJson(summary.outputs)},
+                      {"dims", std::move(dims)},
+                      {"ops", std::move(ops)},
+                      {"parameters", int64_t(summary.parameters)},
+                      {"bytes", int64_t(summary.bytes)},
+                      {"flops", summary.flops},
+                      {"unsupported", toJson(summary.unsupported)}};
+  if (contents)
+    result["file"] = toJson(*contents);
+  outs() << formatv("{0:2}\n", json::Value(std::move(result)));
+  return 0;
+}
+
+static int printText(const Summary &summary,
+                     const std::optional<FileContents> &contents) {
+  if (contents)
+    printContents(*contents, listTensors);
+  outs() << summary.name << " (" << summary.format << ")\n";
+  for (const TensorRow &row : summary.inputs)
+    outs() << "  input   " << row.name << ": " << row.type << " ["
+           << join(row.shape, ", ") << "]\n";
+  for (const TensorRow &row : summary.outputs)
+    outs() << "  output  " << row.name << ": " << row.type << " ["
+           << join(row.shape, ", ") << "]\n";
+  for (const auto &[name, min, max] : summary.dims)
+    outs() << "  dim     " << name << " from " << min << " to " << max << "\n";
+  outs() << formatv("  {0:n} parameters, {1}, {2}{3}\n", summary.parameters,
+                    formatBytes(summary.bytes), formatFlops(summary.flops),
+                    summary.dims.empty() ? ""
+                                         : " at the smallest dynamic shape");
+  for (const auto &[name, count] : summary.ops)
+    outs() << formatv("  {0,-20} {1}\n", name, count);
+  if (summary.unsupported.empty())
+    outs() << "  every op compiles\n";
+  else
+    printUnsupported(summary.unsupported);
   return 0;
 }
 
@@ -83,7 +241,7 @@ static int run() {
   if (!contents)
     return console.fail(contents.takeError());
   if (!unsupported->empty())
-    return printUnsupported(*unsupported, *contents);
+    return print(*unsupported, *contents);
   Expected<ImportOptions> options = parseShapes(shapes);
   if (!options)
     return console.fail(options.takeError());
@@ -92,83 +250,12 @@ static int run() {
   Expected<Model> model = importModel(modelPath, *options, context, console);
   if (!model)
     return console.fail(model.takeError());
-
-  mlir::func::FuncOp entry = nn::getEntry(*model->module);
-  SmallVector<int64_t> smallest;
-  if (auto minima =
-          entry->getAttrOfType<mlir::DenseI64ArrayAttr>(nn::kDimMinAttr))
-    smallest.assign(minima.asArrayRef().begin(), minima.asArrayRef().end());
-  std::map<std::string, unsigned> ops;
-  int64_t flops = 0;
-  entry.walk([&](mlir::Operation *op) {
-    if (!mlir::isa<nn::NNDialect>(op->getDialect()) ||
-        mlir::isa<nn::ParamOp, nn::ConstantOp>(op))
-      return;
-    std::string name = op->getName().stripDialect().str();
-    if (auto unary = mlir::dyn_cast<nn::UnaryOp>(op))
-      name = stringifyUnaryKind(unary.getKind()).str();
-    if (auto binary = mlir::dyn_cast<nn::BinaryOp>(op))
-      name = stringifyBinaryKind(binary.getKind()).str();
-    ++ops[name];
-    if (auto cost = mlir::dyn_cast<nn::CostInterface>(op))
-      flops += nn::evaluate(cost.getFlops(), smallest);
-  });
-  uint64_t parameters = 0, bytes = 0;
-  for (nn::WeightOp weight : model->module->getOps<nn::WeightOp>()) {
-    const TensorData &data = model->weights->get(weight.getSymName());
-    parameters += data.type.getNumElements();
-    bytes += data.bytes.size();
-  }
-
-  auto names = [&](mlir::TypeRange types, auto nameOf) {
-    std::vector<std::pair<std::string, std::string>> rows;
-    for (auto [index, type] : enumerate(types))
-      rows.push_back({nameOf(index), describe(type, entry)});
-    return rows;
-  };
-  auto inputs = names(entry.getArgumentTypes(), [&](unsigned i) {
-    return nn::getValueName(entry.getArgument(i)).str();
-  });
-  auto outputs = names(entry.getResultTypes(), [&](unsigned i) {
-    auto name = entry.getResultAttrOfType<mlir::StringAttr>(i, nn::kNameAttr);
-    return name ? name.str() : "output" + std::to_string(i);
-  });
-
-  if (json) {
-    auto tensors = [](const auto &rows) {
-      json::Array array;
-      for (const auto &[name, type] : rows)
-        array.push_back(json::Object{{"name", name}, {"type", type}});
-      return array;
-    };
-    json::Object counts;
-    for (const auto &[name, count] : ops)
-      counts[name] = count;
-    json::Object result{
-        {"name", model->name},         {"format", model->format},
-        {"inputs", tensors(inputs)},   {"outputs", tensors(outputs)},
-        {"ops", std::move(counts)},    {"parameters", int64_t(parameters)},
-        {"bytes", int64_t(bytes)},     {"flops", flops},
-        {"unsupported", json::Array()}};
-    if (*contents)
-      result["file"] = toJson(**contents);
-    outs() << formatv("{0:2}\n", json::Value(std::move(result)));
-    return 0;
-  }
-  if (*contents)
-    printContents(**contents, listTensors);
-  outs() << model->name << " (" << model->format << ")\n";
-  for (const auto &[name, type] : inputs)
-    outs() << "  input   " << name << ": " << type << "\n";
-  for (const auto &[name, type] : outputs)
-    outs() << "  output  " << name << ": " << type << "\n";
-  outs() << formatv("  {0:n} parameters, {1}, {2:f3} GFLOP{3}\n", parameters,
-                    formatBytes(bytes), flops / 1e9,
-                    smallest.empty() ? "" : " at the smallest dynamic shape");
-  for (const auto &[name, count] : ops)
-    outs() << formatv("  {0,-20} {1}\n", name, count);
-  outs() << "  every op compiles\n";
-  return 0;
+  Summary summary = summarize(*model);
+  unsupported = findWithoutKernel(*model);
+  if (!unsupported)
+    return console.fail(unsupported.takeError());
+  summary.unsupported = std::move(*unsupported);
+  return json ? printJson(summary, *contents) : printText(summary, *contents);
 }
 
 Subcommand inspectCommand() { return {&command, run}; }

@@ -94,6 +94,14 @@ void printContents(const FileContents &contents, bool listTensors) {
   outs() << "\n";
 }
 
+std::string formatFlops(int64_t flops) {
+  if (flops < 10000000)
+    return formatv("{0:f1} kFLOP", double(flops) / 1e3);
+  if (flops < 10000000000)
+    return formatv("{0:f1} MFLOP", double(flops) / 1e6);
+  return formatv("{0:f1} GFLOP", double(flops) / 1e9);
+}
+
 json::Value toJson(ArrayRef<TensorDecision> decisions) {
   json::Array rows;
   for (const TensorDecision &d : decisions)

@@ -12,6 +12,9 @@ namespace pare::tools {
 /// "22.7 MB", "812 bytes".
 std::string formatBytes(uint64_t bytes);
 
+/// "15.3 GFLOP", "812 kFLOP".
+std::string formatFlops(int64_t flops);
+
 llvm::json::Value toJson(llvm::ArrayRef<TensorDecision> decisions);
 
 /// Metadata and tensors of a file; the table is by type, and by tensor where

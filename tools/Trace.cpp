@@ -72,17 +72,6 @@ Expected<Interface> ModelTrace::getInterface() {
   return std::move(interface);
 }
 
-/// "conv", "gelu".
-static std::string describe(mlir::Operation *op) {
-  if (!op)
-    return "input";
-  if (auto unary = mlir::dyn_cast<nn::UnaryOp>(op))
-    return stringifyUnaryKind(unary.getKind()).str();
-  if (auto binary = mlir::dyn_cast<nn::BinaryOp>(op))
-    return stringifyBinaryKind(binary.getKind()).str();
-  return op->getName().stripDialect().str();
-}
-
 /// How long the interpreter takes for `op`, in arithmetic operations.
 static uint64_t estimateWork(mlir::Operation *op, ArrayRef<int64_t> symbols) {
   auto cost = mlir::dyn_cast<nn::CostInterface>(op);
@@ -117,7 +106,7 @@ Expected<Trace> ModelTrace::run(const Inputs &inputs) {
     // An importer's helper values share the name of what they lead to: the
     // last one is it.
     if (!name.empty() && op && !mlir::isa<nn::ParamOp, nn::ConstantOp>(op))
-      trace[name.str()] = {tensor, describe(op)};
+      trace[name.str()] = {tensor, getKind(op)};
   };
   auto outputs =
       Interpreter(*model.module, *model.weights).run(arguments, probe);

@@ -27,6 +27,18 @@ static int failUsage(StringRef message) {
   return Console(/*quiet=*/true).fail(line + "; see --help");
 }
 
+/// The exit code of a command that has returned `code`: results that could not
+/// be written are an error too.
+static int finishOutput(int code) {
+  outs().flush();
+  std::error_code error = outs().error();
+  if (!error)
+    return code;
+  outs().clear_error();
+  return Console(/*quiet=*/true)
+      .fail("cannot write to standard output: " + error.message());
+}
+
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   const Subcommand commands[] = {compileCommand(), inspectCommand(),
@@ -45,7 +57,7 @@ int main(int argc, char **argv) {
     return failUsage(message);
   for (const Subcommand &subcommand : commands)
     if (*subcommand.command)
-      return subcommand.run();
+      return finishOutput(subcommand.run());
   cl::PrintHelpMessage();
   return 1;
 }

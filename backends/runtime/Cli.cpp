@@ -35,6 +35,15 @@ bool Args::parse(const Command &spec, int argc, char **argv, Message &error) {
   for (int i = 0; i < argc; ++i) {
     Str argument = argv[i];
     if (onlyPositional || !argument.startsWith("-") || argument == "-") {
+      if (!spec.takesTexts) {
+        error.start()
+            .put("unexpected argument '")
+            .put(argument)
+            .put("'; see ")
+            .put(spec.name)
+            .put(" --help");
+        return false;
+      }
       items[count++] = {nullptr, argv[i]};
       continue;
     }

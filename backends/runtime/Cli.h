@@ -31,6 +31,7 @@ struct Command {
   const Option *options; ///< ends with a null name
   void (*example)(Writer &, const Program &);
   int (*run)(Program &, const struct Args &);
+  bool takesTexts = false; ///< arguments that are no options
 };
 
 /// The arguments of one command, checked against its options.

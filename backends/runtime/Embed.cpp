@@ -349,7 +349,8 @@ const Command kEmbedCommand = {
     [](Program &program, const Args &args) {
       Embed embed(program, args);
       return embed.run() ? 0 : program.fail(embed.session.error);
-    }};
+    },
+    /*takesTexts=*/true};
 
 } // namespace
 

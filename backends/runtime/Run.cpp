@@ -238,13 +238,6 @@ bool Run::loadInputs() {
   }
   for (uint32_t i = 0; i < args.count; ++i) {
     const Args::Item &item = args.items[i];
-    if (!item.option) {
-      session.error.start()
-          .put("unexpected '")
-          .put(item.value)
-          .put("'; see run --help");
-      return false;
-    }
     if (Str(item.option->name) == "--input" && !loadArgument(item.value))
       return false;
   }

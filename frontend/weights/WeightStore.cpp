@@ -192,12 +192,7 @@ const TensorData &WeightStore::get(StringRef name) const {
 
 void WeightStore::erase(StringRef name) { tensors_.erase(name); }
 
-std::vector<WeightStore::NonFinite>
-WeightStore::findNonFinite(const ProgressFn &listener) const {
-  uint64_t total = 0;
-  for (const auto &item : tensors_)
-    total += item.getValue().data.bytes.size();
-  PhaseProgress progress(listener, "read weights", total);
+std::vector<WeightStore::NonFinite> WeightStore::findNonFinite() const {
   std::vector<NonFinite> found;
   for (const auto &item : tensors_) {
     const TensorData &data = item.getValue().data;
@@ -225,7 +220,6 @@ WeightStore::findNonFinite(const ProgressFn &listener) const {
     }
     if (counts.nan || counts.inf)
       found.push_back(std::move(counts));
-    progress.finish(data.bytes.size());
   }
   llvm::sort(found, [](const NonFinite &a, const NonFinite &b) {
     return a.name < b.name;

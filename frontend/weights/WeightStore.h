@@ -8,7 +8,6 @@
 #ifndef PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
 #define PARE_FRONTEND_WEIGHTS_WEIGHTSTORE_H
 
-#include "frontend/Progress.h"
 #include "frontend/weights/BlockFormat.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/ArrayRef.h"
@@ -99,13 +98,12 @@ public:
   void erase(llvm::StringRef name);
 
   /// Counts NaN and infinite values of all float tensors, per tensor, in name
-  /// order. `listener` is told of bytes.
+  /// order.
   struct NonFinite {
     std::string name;
     uint64_t nan, inf;
   };
-  std::vector<NonFinite>
-  findNonFinite(const ProgressFn &listener = nullptr) const;
+  std::vector<NonFinite> findNonFinite() const;
 
 private:
   llvm::Error addData(llvm::StringRef name, TensorData data,

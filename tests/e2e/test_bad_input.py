@@ -96,6 +96,17 @@ def test_unwritable_output(tmp_path):
         check_refused(done, str(out))
 
 
+def test_standard_output_is_full(tmp_path):
+    source = bad_models.save(tmp_path, bad_models.small())
+    for flags in ((), ("--json",)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [artifact.PARE, "inspect", source, *flags], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20
+            )
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+        assert "cannot write to standard output" in done.stderr
+
+
 def test_output_is_no_file(tmp_path):
     """What is not a regular file is never replaced by one."""
     source = bad_models.save(tmp_path, bad_models.small())
@@ -148,9 +159,12 @@ def test_wrong_usage(name, tmp_path):
 
 
 def test_help_lists_the_options_of_pare_only():
-    for command in ((), ("compile",), ("inspect",), ("bench",), ("diff",)):
+    for command in ((), ("compile",), ("inspect",), ("bench",), ("diff",), ("tune",)):
         text = artifact.call(artifact.PARE, *command, "--help").stdout
         assert "pare" in text and len(text.splitlines()) < 80
+        assert "  pare " + " ".join(command) in text, "no example"
+        for option in ("--help", "--json", "--quiet") if command else ("--help", "--version"):
+            assert f"  {option} " in text
 
 
 def test_full_disk(tmp_path):
@@ -225,6 +239,11 @@ def test_shapes_beyond_the_memory(tmp_path):
     assert artifact.run(binary, {"x": np.ones((2, 5, 4), np.float32)})["y"].shape == (2, 5, 3)
     done = artifact.call(binary, "bench", "--runs=1", "--shape=x=1000000000x1000000x4", check=False, timeout=20)
     check_refused(done, "out of memory", "16000000000000000 bytes")
+
+
+def test_unexpected_argument(small):
+    for command in ("info", "bench", "run"):
+        check_refused(artifact.call(small, command, "extra", check=False, timeout=20), "extra", "--help")
 
 
 def test_missing_input(small, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import bad_models
-from oracle import artifact
+from oracle import artifact, models
 from oracle.models import MINILM, MODELS, RECOGNIZER
 
 INT8 = "--quantize=int8"
@@ -180,14 +180,51 @@ def test_tune_writes_a_table(tmp_path):
     result = json.loads(done.stdout)
     rows = result["measurements"]
     assert result["output"] == str(table) and len(rows) >= 50
-    assert all(row["nanoseconds"] > 0 and row["op"] == "matmul" for row in rows)
+    assert all(row["nanoseconds"] > 0 for row in rows)
     assert {row["format"] for row in rows} == {"f32", "int8"}
-    lines = [line.split() for line in table.read_text().splitlines() if line.startswith("matmul")]
+    lines = [line.split() for line in table.read_text().splitlines() if line.startswith(("matmul ", "conv "))]
     keys = ("op", "format", "m", "k", "n", "provider", "nanoseconds")
     assert lines == [[str(row[key]) for key in keys] for row in rows]
     source = convolution(tmp_path)
     artifact.compile(source, tmp_path / "conv", "--timings", table, f"--target={result['target']}")
     check_refused(pare("tune", "--quick", "--quiet", "-o", tmp_path, check=False, timeout=2), str(tmp_path))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+def test_inspect(model):
+    shown = json.loads(pare("inspect", model.source, "--json", "--quiet").stdout)
+    session = models.session(model)
+    for key, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        assert [tensor["name"] for tensor in shown[key]] == [tensor.name for tensor in tensors]
+        assert [len(tensor["shape"]) for tensor in shown[key]] == [len(tensor.shape) for tensor in tensors]
+    sizes = {size for key in ("inputs", "outputs") for tensor in shown[key] for size in tensor["shape"]}
+    assert {dim["name"] for dim in shown["dims"]} >= {size for size in sizes if str(size).isidentifier()}
+    assert all(1 <= dim["min"] <= dim["max"] for dim in shown["dims"])
+    source = model.source / "model.safetensors" if model is MINILM else model.source
+    assert 0.8 * source.stat().st_size < shown["bytes"] <= source.stat().st_size
+    assert shown["bytes"] == 4 * shown["parameters"]
+    assert shown["flops"] > shown["parameters"] and shown["unsupported"] == []
+    assert shown["ops"] and min(shown["ops"].values()) > 0
+    text = pare("inspect", model.source, "--quiet").stdout
+    for word in ("every op compiles", "parameters", "FLOP", *shown["ops"]):
+        assert word in text
+
+
+def test_inspect_counts_flops(tmp_path):
+    weights = np.zeros((64, 64, 3, 3), np.float32)
+    shown = json.loads(pare("inspect", convolution(tmp_path), "--json").stdout)
+    assert shown["flops"] == 2 * weights.size * 28 * 28 and shown["parameters"] == weights.size
+    assert shown["ops"]["conv"] == 1
+
+
+def test_inspect_of_what_does_not_compile(tmp_path):
+    make, words, _ = bad_models.CASES["unknown_ops"]
+    source = make(tmp_path)
+    unsupported = json.loads(pare("inspect", source, "--json").stdout)["unsupported"]
+    assert [(row["op"], row["count"]) for row in unsupported] == [("Frobnicate", 2), ("Transmogrify", 1)]
+    text = pare("inspect", source).stdout
+    for word in ("does not compile", *words):
+        assert word in text
 
 
 def on_terminal(*command):

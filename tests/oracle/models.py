@@ -150,8 +150,8 @@ DETECTOR = Model(
     "detector",
     _OCR / "ch_PP-OCRv4_det_infer.onnx",
     lambda batch, height, width: {"x": picture(batch, height, width)},
-    ((1, 640, 640), (2, 640, 640)),
-    ("--shape=x=batch:1..4x3x640x640",),
+    ((1, 640, 640), (2, 640, 640), (1, 64, 64), (1, 96, 160), (3, 320, 480), (1, 736, 960)),
+    ("--shape=x=batch:1..4x3xheight:32..960xwidth:32..960",),
 )
 CLASSIFIER = Model(
     "classifier",
