@@ -118,9 +118,11 @@ def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
     Weights get symmetric codes in [-127, 127], one scale per output channel.
     Activations of matrix products, and of 1x1 convolutions, which become such
     products, are quantized while running, one scale per row; those of other
-    convolutions with one scale from calibration. Embedding tables get one scale
-    per row. What stays float, and why, is in the list of
-    decisions that the pass hands back.
+    convolutions with one scale from calibration. Their codes fill what the
+    target's dot instruction takes: 8 bits, or 11 of the 16 of AVX2's. Weights
+    are rounded to nearest, or by GPTQ (Frantar et al. 2022) where a calibration
+    set was given. Embedding tables get one scale per row. What stays float, and
+    why, is in the list of decisions that the pass hands back.
 
         %y = nn.matmul %x, %w : (tensor<4x64xf32>, tensor<64x32xf32>) -> tensor<4x32xf32>
         // becomes

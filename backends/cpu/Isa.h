@@ -19,13 +19,17 @@ enum class DotInstr {
   NeonSdot,   ///< Armv8.2 sdot
 };
 
-/// How int8 activation codes are stored for a dot instruction: the value range
-/// is [-127, 127] in each.
+/// How activation codes are stored for a dot instruction.
 enum class CodeStorage {
   S8,        ///< the code itself
   U8Plus128, ///< code + 128, for instructions with one unsigned side
-  S16,       ///< the code widened
+  S16,       ///< the code in 16 bits
 };
+
+/// The largest magnitude of a code (nn::getCodeLimit of its type).
+constexpr int codeLimit(CodeStorage storage) {
+  return storage == CodeStorage::S16 ? 1023 : 127;
+}
 
 /// Bytes of one stored code: 1 or 2.
 constexpr unsigned codeBytes(CodeStorage storage) {

@@ -370,9 +370,10 @@ def NN_ResizeOp : NN_TensorOp<"resize"> {
 def NN_QuantizeOp : NN_InferredOp<"quantize"> {
   let summary = "Codes of a tensor under given scales";
   let description = [{
-    code = clamp(round_half_even(x / scale), -127, 127), stored as `codes`: i8
-    holds the code, ui8 the code + 128, i16 the code widened (what a target's
-    dot instruction takes). `scale` broadcasts against x.
+    code = clamp(round_half_even(x / scale), -limit, limit), stored as `codes`,
+    what a target's dot instruction takes: i8 holds the code and ui8 the code +
+    128, both with a limit of 127; i16 has a limit of 1023. `scale` broadcasts
+    against x.
   }];
   let arguments = (ins Tensor:$x, Tensor:$scale, TypeAttr:$codes);
   let results = (outs Tensor:$result);
@@ -381,7 +382,7 @@ def NN_QuantizeOp : NN_InferredOp<"quantize"> {
 
 def NN_DynamicQuantizeOp : NN_InferredOp<"dynamic_quantize"> {
   let summary = "Codes and scales of a tensor, one scale per row of the last axis";
-  let description = "scale = max|row| / 127; codes as in nn.quantize. Scales have a last axis of 1.";
+  let description = "scale = max|row| / limit; codes and limit as in nn.quantize. Scales have a last axis of 1.";
   let arguments = (ins Tensor:$x, TypeAttr:$codes);
   let results = (outs Tensor:$result, Tensor:$scales);
   let assemblyFormat = "$x `to` $codes attr-dict `:` functional-type(operands, results)";

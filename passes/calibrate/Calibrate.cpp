@@ -32,14 +32,14 @@ void ActivationStatistics::add(const HostTensor &tensor) {
   }
 }
 
-double ActivationStatistics::chooseThreshold() const {
+double ActivationStatistics::chooseThreshold(int64_t limit) const {
   if (largest == 0)
     return 0;
   double best = largest, bestError = INFINITY, width = range / kBins;
   constexpr int kCandidates = 100;
   for (int c = kCandidates; c >= kCandidates / 10; --c) {
     double threshold = largest * c / kCandidates;
-    double step = threshold / 127, rounding = step * step / 12, error = 0;
+    double step = threshold / limit, rounding = step * step / 12, error = 0;
     for (size_t i = 0; i < kBins; ++i) {
       if (!bins[i])
         continue;
@@ -54,28 +54,24 @@ double ActivationStatistics::chooseThreshold() const {
   return best;
 }
 
-llvm::Expected<Calibration> calibrate(ModuleOp module,
-                                      const WeightStore &weights,
-                                      ArrayRef<std::vector<HostTensor>> samples,
-                                      ArrayRef<Value> values,
-                                      const ProgressFn &listener) {
+llvm::Error calibrate(ModuleOp module, const WeightStore &weights,
+                      ArrayRef<std::vector<HostTensor>> samples,
+                      const DenseMap<Value, Observer> &observers,
+                      const ProgressFn &listener) {
   PhaseProgress progress(listener, "calibrate", samples.size());
-  Calibration result;
-  for (Value value : values)
-    result[value];
   Interpreter interpreter(module, weights);
   for (auto [number, sample] : llvm::enumerate(samples)) {
     std::string infinite;
     auto outputs =
         interpreter.run(sample, [&](Value value, const HostTensor &tensor) {
-          auto it = result.find(value);
-          if (it == result.end())
+          auto it = observers.find(value);
+          if (it == observers.end())
             return;
           if (!llvm::all_of(tensor.read<float>(),
                             [](float v) { return std::isfinite(v); }))
             infinite = nn::getValueName(value).str();
           else
-            it->second.add(tensor);
+            it->second(tensor);
         });
     std::string name = ("calibration sample " + Twine(number + 1)).str();
     if (!outputs)
@@ -87,7 +83,7 @@ llvm::Expected<Calibration> calibrate(ModuleOp module,
           "' NaN or infinite: leave it out, or do not quantize this model");
     progress.finish();
   }
-  return result;
+  return llvm::Error::success();
 }
 
 } // namespace pare

@@ -15,11 +15,11 @@ public:
   double absMax() const { return largest; }
   uint64_t count() const { return total; }
 
-  /// The magnitude at which symmetric 8-bit codes should saturate: the one with
-  /// the smallest expected squared error, where values below it are rounded to
-  /// steps of threshold / 127 and those above are clipped (Banner et al. 2019,
-  /// section 2). 0 if nothing but zeros was seen.
-  double chooseThreshold() const;
+  /// The magnitude at which symmetric codes of at most `limit` should saturate:
+  /// the one with the smallest expected squared error, where values below it
+  /// are rounded to steps of threshold / limit and those above are clipped
+  /// (Banner et al. 2019, section 2). 0 if nothing but zeros was seen.
+  double chooseThreshold(int64_t limit = 127) const;
 
 private:
   static constexpr size_t kBins = 4096;
@@ -32,16 +32,17 @@ private:
   uint64_t total = 0;
 };
 
-using Calibration = llvm::DenseMap<mlir::Value, ActivationStatistics>;
+/// What is done with a value that was asked for.
+using Observer = std::function<void(const HostTensor &)>;
 
-/// Runs the entry on each sample (one tensor per argument) and collects the
-/// statistics of `values`. Fails as the interpreter does, naming the sample; a
-/// value that is NaN or infinite is an error.
-llvm::Expected<Calibration>
-calibrate(mlir::ModuleOp module, const WeightStore &weights,
-          llvm::ArrayRef<std::vector<HostTensor>> samples,
-          llvm::ArrayRef<mlir::Value> values,
-          const ProgressFn &listener = nullptr);
+/// Runs the entry on each sample (one tensor per argument) and shows each of
+/// the observed values to its observer, sample by sample. Fails as the
+/// interpreter does, naming the sample; an observed value that is NaN or
+/// infinite is an error.
+llvm::Error calibrate(mlir::ModuleOp module, const WeightStore &weights,
+                      llvm::ArrayRef<std::vector<HostTensor>> samples,
+                      const llvm::DenseMap<mlir::Value, Observer> &observers,
+                      const ProgressFn &listener = nullptr);
 
 } // namespace pare
 

@@ -1,5 +1,6 @@
 //===- Int8.cpp - 8-bit weights and activations ---------------------------===//
 #include "passes/quantize/Int8.h"
+#include "frontend/ir/Codes.h"
 #include "passes/Passes.h"
 #include "passes/calibrate/Calibrate.h"
 #include "passes/quantize/WeightCodes.h"
@@ -49,7 +50,7 @@ public:
   llvm::Error run() {
     if (!nn::getEntry(module))
       return llvm::Error::success();
-    if (llvm::Error error = calibrateConvolutions())
+    if (llvm::Error error = observeInputs())
       return error;
     SmallVector<nn::ParamOp> params;
     module->walk([&](nn::ParamOp param) { params.push_back(param); });
@@ -207,6 +208,8 @@ private:
                                              int64_t n, int64_t bytes) {
     if (k % 4 != 0)
       return "inner dimension is not a multiple of 4";
+    if (k > nn::getMaxInner(codeType))
+      return "inner dimension is too long for sums of 32 bits";
     if (n < kMinOutputs)
       return "fewer than 16 outputs";
     if (bytes < kMinProductBytes)
@@ -282,6 +285,8 @@ private:
       decision.format = isa<nn::GatherOp>(use->getOwner()) ? "int8 per row"
                                                            : "int8 per channel";
       decision.reason = getReason(use->getOwner());
+      if (findMoments(*use))
+        decision.reason += ", rounded by GPTQ";
       rewriteUse(*use, codes);
     }
     if (after > 0) {
@@ -349,7 +354,7 @@ private:
     if (isMatrix)
       tensor = tensor.withType(RankedTensorType::get(
           {tensor.shape().front(), tensor.shape().back()}, tensor.element()));
-    WeightCodes encoded = encodeInt8(tensor, axis);
+    WeightCodes encoded = encodeInt8(tensor, axis, findMoments(use));
     OpBuilder builder(nn::getEntry(module).getBody());
     StringRef name = getSourceName(weight);
     Value like = use.get();
@@ -394,18 +399,18 @@ private:
 
   /// What is known of `from` is now known of `to`.
   void rename(Value from, Value to) {
-    if (auto it = thresholds.find(from); it != thresholds.end()) {
-      double threshold = it->second;
-      thresholds.erase(it);
-      thresholds[to] = threshold;
-    }
+    auto move = [](auto &map, auto fromKey, auto toKey) {
+      auto it = map.find(fromKey);
+      if (it == map.end())
+        return;
+      auto known = std::move(it->second);
+      map.erase(it);
+      map.try_emplace(toKey, std::move(known));
+    };
+    move(thresholds, from, to);
+    move(moments, from, to);
     for (unsigned isStatic : {0, 1})
-      if (auto it = activations.find({from, isStatic});
-          it != activations.end()) {
-        QuantizedActivation codes = it->second;
-        activations.erase(it);
-        activations[{to, isStatic}] = codes;
-      }
+      move(activations, std::pair(from, isStatic), std::pair(to, isStatic));
   }
 
   QuantizedActivation quantizeActivation(OpBuilder &builder, Value x,
@@ -419,8 +424,9 @@ private:
     Location loc = getDerivedLoc(x.getLoc(), "codes");
     QuantizedActivation &result = it->second;
     if (isStatic) {
-      result.scales = makeScalar(atValue, loc, thresholds.lookup(x) / 127,
-                                 atValue.getF32Type());
+      result.scales = makeScalar(
+          atValue, loc, thresholds.lookup(x) / nn::getCodeLimit(codeType),
+          atValue.getF32Type());
       result.codes =
           nn::QuantizeOp::create(atValue, loc, x, result.scales, codeType);
     } else {
@@ -436,21 +442,63 @@ private:
     return result;
   }
 
-  llvm::Error calibrateConvolutions() {
-    llvm::SetVector<Value> values;
-    module->walk([&](nn::ConvOp conv) {
-      if (conv.getGroups() == 1 && !isPointwise(conv) &&
-          conv.getFilter().getDefiningOp<nn::ParamOp>())
-        values.insert(conv.getX());
-    });
-    if (options.calibration.empty() || values.empty())
+  //===--------------------------------------------------------------------===//
+  // Calibration
+  //===--------------------------------------------------------------------===//
+
+  /// The weight of a product of rows: a matrix product's right side, or a
+  /// filter of one tap.
+  static bool isProductWeight(OpOperand &use) {
+    auto conv = dyn_cast<nn::ConvOp>(use.getOwner());
+    return use.getOperandNumber() == 1 &&
+           (isa<nn::MatMulOp>(use.getOwner()) || (conv && isPointwise(conv)));
+  }
+
+  const SecondMoments *findMoments(OpOperand &use) const {
+    if (!isProductWeight(use))
+      return nullptr;
+    auto it = moments.find(use.getOwner()->getOperand(0));
+    return it == moments.end() ? nullptr : &it->second;
+  }
+
+  /// Learns from the calibration set at which magnitude the inputs of
+  /// convolutions saturate, and how those of products correlate.
+  llvm::Error observeInputs() {
+    if (options.calibration.empty())
       return llvm::Error::success();
-    auto statistics = calibrate(module, weights, options.calibration,
-                                values.getArrayRef(), options.progress);
-    if (!statistics)
-      return statistics.takeError();
-    for (Value value : values)
-      thresholds[value] = statistics->lookup(value).chooseThreshold();
+    DenseMap<Value, ActivationStatistics> statistics;
+    module->walk([&](nn::ParamOp param) {
+      auto weight = module.lookupSymbol<nn::WeightOp>(param.getWeight());
+      if (!isMatrix(param) || isKeptFloat(weight))
+        return;
+      for (OpOperand &use : param->getUses()) {
+        Value x = use.getOwner()->getOperand(0);
+        auto conv = dyn_cast<nn::ConvOp>(use.getOwner());
+        auto type = cast<RankedTensorType>(param.getType());
+        if (isProductWeight(use) && !whyFloat(use))
+          moments.try_emplace(x, type.getNumElements() /
+                                     type.getDimSize(getOutputAxis(use)));
+        else if (conv && conv.getGroups() == 1 && use.getOperandNumber() == 1)
+          statistics[x];
+      }
+    });
+    DenseMap<Value, Observer> observers;
+    for (auto &[value, seen] : moments)
+      observers[value] = [&seen](const HostTensor &x) { seen.add(x); };
+    for (auto &[value, seen] : statistics)
+      observers[value] =
+          [&seen, inner = observers.lookup(value)](const HostTensor &x) {
+            seen.add(x);
+            if (inner)
+              inner(x);
+          };
+    if (observers.empty())
+      return llvm::Error::success();
+    if (llvm::Error error = calibrate(module, weights, options.calibration,
+                                      observers, options.progress))
+      return error;
+    for (auto &[value, seen] : statistics)
+      thresholds[value] = seen.chooseThreshold(nn::getCodeLimit(codeType));
     return llvm::Error::success();
   }
 
@@ -458,7 +506,9 @@ private:
   WeightStore &weights;
   const Int8Options &options;
   Type codeType;
+  /// Of inputs, from the calibration set.
   DenseMap<Value, double> thresholds;
+  DenseMap<Value, SecondMoments> moments;
   std::map<Key, QuantizedWeight> quantized;
   /// By value and whether the scale is static.
   DenseMap<std::pair<Value, unsigned>, QuantizedActivation> activations;

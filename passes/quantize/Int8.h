@@ -19,7 +19,7 @@ struct TensorDecision {
   uint64_t bytesBefore;
   uint64_t bytesAfter; ///< codes and scales
   std::string reason;  ///< why this format
-  double error;        ///< ‖w − ŵ‖ / ‖w‖; 0 where the weight is unchanged
+  double error;        ///< as in WeightCodes; 0 where the weight is unchanged
 };
 
 struct Int8Options {
@@ -27,7 +27,8 @@ struct Int8Options {
   /// and everything that can be quantized is.
   const Target *target = nullptr;
   /// The entry's inputs, one list per sample, for the activation scales of
-  /// convolutions; without any, convolutions stay float.
+  /// convolutions and for the rounding of weights (GPTQ); without any,
+  /// convolutions stay float and weights are rounded to nearest.
   std::vector<std::vector<HostTensor>> calibration;
   /// Where decisions are appended, one per weight of at least two axes, in
   /// program order; may be null.

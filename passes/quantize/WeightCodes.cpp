@@ -1,5 +1,6 @@
 //===- WeightCodes.cpp - Weights as 8-bit codes ---------------------------===//
 #include "passes/quantize/WeightCodes.h"
+#include "passes/quantize/Gptq.h"
 #include <cmath>
 
 using namespace mlir;
@@ -40,42 +41,65 @@ static float chooseScale(ArrayRef<float> values) {
   return best;
 }
 
-WeightCodes encodeInt8(const HostTensor &weight, int64_t axis) {
+/// Codes of [inner, channels] weights, each rounded to nearest.
+static std::vector<int8_t> roundToNearest(ArrayRef<float> weights,
+                                          ArrayRef<float> scales) {
+  std::vector<int8_t> codes;
+  codes.reserve(weights.size());
+  for (auto [i, weight] : llvm::enumerate(weights)) {
+    float scale = scales[i % scales.size()];
+    codes.push_back(scale == 0 ? 0 : int8_t(roundCode(weight * (1 / scale))));
+  }
+  return codes;
+}
+
+static double getWeightError(ArrayRef<float> weights, ArrayRef<int8_t> codes,
+                             ArrayRef<float> scales) {
+  double difference = 0, norm = 0;
+  for (auto [i, weight] : llvm::enumerate(weights)) {
+    double delta = weight - double(codes[i]) * scales[i % scales.size()];
+    difference += delta * delta;
+    norm += double(weight) * weight;
+  }
+  return norm > 0 ? std::sqrt(difference / norm) : 0;
+}
+
+WeightCodes encodeInt8(const HostTensor &weight, int64_t axis,
+                       const SecondMoments *moments) {
   RankedTensorType type = weight.type();
   MLIRContext *context = type.getContext();
-  int64_t channels = type.getDimSize(axis), inner = 1;
+  int64_t channels = type.getDimSize(axis), after = 1;
   for (int64_t size : type.getShape().drop_front(axis + 1))
-    inner *= size;
-  int64_t outer = weight.size() / (channels * inner);
+    after *= size;
+  int64_t inner = weight.size() / channels;
+  /// Where an input's weight of a channel is in memory.
+  auto at = [&](int64_t k, int64_t c) {
+    return (k / after * channels + c) * after + k % after;
+  };
+  ArrayRef<float> values = weight.values<float>();
+  std::vector<float> byInput(values.size()), channel(inner), scales(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t k = 0; k < inner; ++k)
+      byInput[k * channels + c] = channel[k] = values[at(k, c)];
+    scales[c] = chooseScale(channel);
+  }
+
+  std::vector<int8_t> codes = moments ? roundByGptq(byInput, scales, *moments)
+                                      : roundToNearest(byInput, scales);
   // Codes broadcast from the right: [K, N] takes scales [N], [N, …] takes
   // [N, 1, …].
   SmallVector<int64_t> scaleShape(type.getRank() - axis, 1);
   scaleShape[0] = channels;
   WeightCodes result{
       HostTensor(type.clone(IntegerType::get(context, 8))),
-      HostTensor(RankedTensorType::get(scaleShape, Float32Type::get(context))),
-      0};
-  ArrayRef<float> values = weight.values<float>();
-  MutableArrayRef<int8_t> codes = result.codes.values<int8_t>();
-  MutableArrayRef<float> scales = result.scales.values<float>();
-  std::vector<float> channel(outer * inner);
-  double difference = 0, norm = 0;
-  for (int64_t c = 0; c < channels; ++c) {
-    auto at = [&](int64_t o) { return (o * channels + c) * inner; };
-    for (int64_t o = 0; o < outer; ++o)
-      std::copy_n(values.data() + at(o), inner, channel.data() + o * inner);
-    float scale = chooseScale(channel), inverse = scale == 0 ? 0 : 1 / scale;
-    scales[c] = scale;
-    for (int64_t o = 0; o < outer; ++o)
-      for (int64_t i = 0; i < inner; ++i) {
-        float value = channel[o * inner + i], code = roundCode(value * inverse);
-        codes[at(o) + i] = int8_t(code);
-        double delta = double(value) - double(code) * scale;
-        difference += delta * delta;
-        norm += double(value) * value;
-      }
-  }
-  result.error = norm > 0 ? std::sqrt(difference / norm) : 0;
+      HostTensor(RankedTensorType::get(scaleShape, Float32Type::get(context)),
+                 scales),
+      moments ? getOutputError(byInput, codes, scales, *moments)
+              : getWeightError(byInput, codes, scales)};
+  MutableArrayRef<int8_t> out = result.codes.values<int8_t>();
+  for (int64_t k = 0; k < inner; ++k)
+    for (int64_t c = 0; c < channels; ++c)
+      out[at(k, c)] = codes[k * channels + c];
   return result;
 }
 

@@ -1,4 +1,5 @@
 //===- Quantization.cpp - Codes and scales --------------------------------===//
+#include "frontend/ir/Codes.h"
 #include "passes/reference/Evaluate.h"
 #include <cmath>
 
@@ -6,15 +7,12 @@ using namespace mlir;
 
 namespace pare::reference {
 
-static int64_t encode(float x, float scale) {
-  return scale == 0
-             ? 0
-             : int64_t(std::clamp(std::nearbyint(x / scale), -127.0f, 127.0f));
-}
-
-/// What is added to a code where it is stored: 128 in unsigned bytes.
-static int64_t getOffset(Type codes) {
-  return codes.isUnsignedInteger(8) ? 128 : 0;
+/// The code of x as `codes` stores it.
+static int64_t encode(float x, float scale, Type codes) {
+  float limit = nn::getCodeLimit(codes);
+  float code =
+      scale == 0 ? 0 : std::clamp(std::nearbyint(x / scale), -limit, limit);
+  return int64_t(code) + nn::getCodeOffset(codes);
 }
 
 llvm::Error evaluate(nn::QuantizeOp op, Frame &frame) {
@@ -27,9 +25,8 @@ llvm::Error evaluate(nn::QuantizeOp op, Frame &frame) {
   std::vector<float> values = x.read<float>(), scales = scale.read<float>();
   std::vector<int64_t> codes;
   codes.reserve(values.size());
-  int64_t offset = getOffset(op.getCodes());
   forEachIndex(x.shape(), {*strides}, [&](ArrayRef<int64_t> at) {
-    codes.push_back(encode(values[codes.size()], scales[at[0]]) + offset);
+    codes.push_back(encode(values[codes.size()], scales[at[0]], op.getCodes()));
   });
   result.write<int64_t>(codes);
   frame.set(op, std::move(result));
@@ -43,15 +40,14 @@ llvm::Error evaluate(nn::DynamicQuantizeOp op, Frame &frame) {
   std::vector<float> values = x.read<float>(), rowScales;
   std::vector<int64_t> rowCodes;
   size_t size = x.shape().back();
-  int64_t offset = getOffset(op.getCodes());
   for (int64_t r = 0; r < scales.size(); ++r) {
     ArrayRef<float> row = ArrayRef(values).slice(r * size, size);
     float largest = 0;
     for (float v : row)
       largest = std::max(largest, std::abs(v));
-    rowScales.push_back(largest / 127);
+    rowScales.push_back(largest / nn::getCodeLimit(op.getCodes()));
     for (float v : row)
-      rowCodes.push_back(encode(v, rowScales.back()) + offset);
+      rowCodes.push_back(encode(v, rowScales.back(), op.getCodes()));
   }
   codes.write<int64_t>(rowCodes);
   scales.write<float>(rowScales);

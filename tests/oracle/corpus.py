@@ -82,6 +82,13 @@ def lines(count):
     return np.stack([render_line(text, seed) for seed, text in enumerate(text_lines(count))])
 
 
+def calibration_lines(count):
+    """`count` rendered lines of text that lines(300) does not show."""
+    shown = set(text_lines(300))
+    others = [text for text in text_lines(1200) if text not in shown]
+    return np.stack([render_line(text, 1000 + i) for i, text in enumerate(spread(others, count))])
+
+
 @cache
 def picture_files():
     """The handbook's figures, photographs and screenshots, in order."""

@@ -37,6 +37,26 @@ def line_agreement(recognizer, count, batch):
     return same / count
 
 
+def calibration(model, folder, samples):
+    """The --calibrate flag with `samples`, arrays for the model's only input."""
+    [name] = models.BY_NAME[model.name].feeds(1, *model.cases[0][1:])
+    files = []
+    for i, sample in enumerate(samples):
+        files.append(str(folder / f"{model.name}-calibration-{i}.npz"))
+        np.savez(files[-1], **{name: sample})
+    return f"--calibrate={','.join(files)}"
+
+
+def recognizer_calibration(folder, batch):
+    """--calibrate on 20 lines of other text, `batch` at once."""
+    return calibration(models.RECOGNIZER, folder, np.split(corpus.calibration_lines(20), 20 // batch))
+
+
+def vit_calibration(folder, count=4):
+    """--calibrate on `count` pictures after the first 32."""
+    return calibration(models.VIT, folder, np.split(corpus.pictures(32 + count, 224)[32:], count))
+
+
 def map_correlations(vit, count):
     """Correlation of each of `count` pictures' map with the source's; the
     artifact takes one picture at once."""

@@ -77,13 +77,13 @@ GemmTiling gemmTiling(const GemmSpec &spec, const Isa &isa);
 /// gemmTiling(spec, isa).tasks(m, n, batch).
 void emitGemm(KernelBuilder &b, const GemmSpec &spec);
 
-/// Quantizes rows of f32 to int8, symmetric, one scale per row.
+/// Quantizes rows of f32 to codes, symmetric, one scale per row.
 struct QuantizeRowsSpec {
   Extent m, k;
   Extent ldx;            ///< row stride of x in elements
   unsigned ptrX = 0;     ///< f32 [M, K]
   unsigned ptrCodes = 1; ///< [M, paddedK] of Isa::codeStorage()
-  unsigned ptrScale = 2; ///< f32 [M]: absmax / 127; 0 for a zero row
+  unsigned ptrScale = 2; ///< f32 [M]: absmax / codeLimit(); 0 for a zero row
 };
 
 /// Codes per row: K rounded up to a multiple of 4; the padding holds the code
@@ -93,7 +93,7 @@ constexpr int64_t paddedCodes(int64_t k) { return (k + 3) / 4 * 4; }
 /// Rows of one task of emitQuantizeRows; grid = ⌈M / rows⌉.
 int64_t quantizeRowsPerTask(const QuantizeRowsSpec &spec);
 
-/// codes = round-to-nearest-even(x · 127 / absmax), in [-127, 127]. A row
+/// codes = round-to-nearest-even(x · codeLimit() / absmax). A row
 /// whose absmax is below 2^-100 counts as zero.
 void emitQuantizeRows(KernelBuilder &b, const QuantizeRowsSpec &spec);
 

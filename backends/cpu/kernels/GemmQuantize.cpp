@@ -63,7 +63,7 @@ void pare::cpu::emitQuantizeRows(KernelBuilder &b,
     Value best = absMax(b, x, k);
     Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, best,
                                        b.constF32(0x1p-100f));
-    Value zero = b.constF32(0), limit = b.constF32(127);
+    Value zero = b.constF32(0), limit = b.constF32(codeLimit(storage));
     Value scale = arith::SelectOp::create(
         b, some, arith::DivFOp::create(b, best, limit), zero);
     Value inverse = arith::SelectOp::create(

@@ -136,7 +136,7 @@ private:
     Type code = b.getIntegerType(8 * codeBytes(storage));
     Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, largest,
                                        b.constF32(0x1p-100f));
-    Value zero = b.constF32(0), limit = b.constF32(127);
+    Value zero = b.constF32(0), limit = b.constF32(codeLimit(storage));
     Value scale = arith::SelectOp::create(b, some, div(largest, limit), zero);
     Value inverse = arith::SelectOp::create(b, some, div(limit, largest), zero);
     b.store(scale, b.ptr(*spec.ptrRowScale), row);

@@ -12,7 +12,7 @@ namespace pare::cpu {
 /// taken in two passes over a row that is in cache.
 ///
 /// The result is stored as f32, as int8 codes with one scale per row (the
-/// codes of emitQuantizeRows: absmax / 127, ties to even, rows of codes padded
+/// codes of emitQuantizeRows: absmax / codeLimit(), ties to even, rows of codes padded
 /// to a multiple of 4 by the code of zero), or both.
 struct NormSpec {
   Extent rows;    ///< all axes but the last

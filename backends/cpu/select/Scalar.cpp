@@ -4,6 +4,7 @@
 #include "backends/cpu/DType.h"
 #include "backends/cpu/kernels/VectorMath.h"
 #include "backends/cpu/kernels/Vectors.h"
+#include "frontend/ir/Codes.h"
 
 using namespace mlir;
 
@@ -221,10 +222,12 @@ static Value emitCast(KernelBuilder &b, Value x, Type sourceType,
 
 /// Codes of x under `scale`, as they are stored.
 static Value emitQuantize(KernelBuilder &b, Value x, Value scale, Type codes) {
+  double limit = nn::getCodeLimit(codes);
   Value rounded = clamp(
-      b, buildRoundEven(b, arith::DivFOp::create(b, x, scale)), -127, 127);
-  if (codes.isUnsignedInteger(8))
-    rounded = arith::AddFOp::create(b, rounded, constantLike(b, rounded, 128));
+      b, buildRoundEven(b, arith::DivFOp::create(b, x, scale)), -limit, limit);
+  if (int64_t offset = nn::getCodeOffset(codes))
+    rounded =
+        arith::AddFOp::create(b, rounded, constantLike(b, rounded, offset));
   return emitCast(b, rounded, b.getF32Type(), codes);
 }
 

@@ -409,12 +409,13 @@ TEST(QuantizeRows, CodesScalesAndPadding) {
           b.finish();
           kernels.compile();
 
+          float limit = codeLimit(storage);
           auto x = randomFloats(m * ldx);
           std::fill_n(x.begin() + 2 * ldx, ldx, 0.0f);
           std::fill_n(x.begin() + 3 * ldx, ldx, 1e-42f);
           std::fill_n(x.begin() + 4 * ldx, ldx, 3e38f);
           for (int64_t j = 0; j < k; ++j) // ties, scale 1
-            x[5 * ldx + j] = j == 0 ? 127.0f : float(j % 60) - 30.5f;
+            x[5 * ldx + j] = j == 0 ? limit : float(j % 60) - 30.5f;
           unsigned size = codeBytes(storage);
           Guarded<char> codes(m * padded * size, 99);
           Guarded<float> scale(m, -1);
@@ -428,9 +429,9 @@ TEST(QuantizeRows, CodesScalesAndPadding) {
             for (int64_t j = 0; j < k; ++j)
               best = std::max(best, std::abs(x[i * ldx + j]));
             bool some = best > 0x1p-100f;
-            EXPECT_EQ(scale[i], some ? best / 127.0f : 0.0f);
+            EXPECT_EQ(scale[i], some ? best / limit : 0.0f);
             for (int64_t j = 0; j < padded; ++j) {
-              float inverse = some ? 127.0f / best : 0.0f;
+              float inverse = some ? limit / best : 0.0f;
               int want =
                   j < k ? int(std::nearbyint(x[i * ldx + j] * inverse)) : 0;
               const char *at = codes.data() + (i * padded + j) * size;

@@ -106,6 +106,7 @@ TEST(Norm, QuantizesRows) {
                 0.5f); // a constant row: all zero after
       int64_t padded = (n + 3) / 4 * 4;
       CodeStorage storage = kernels.isa().codeStorage();
+      float limit = codeLimit(storage);
       Buffer<float> out(9 * n), scale(9), scratch(n);
       Buffer<int8_t> codes(9 * padded * codeBytes(storage), 77);
       kernels.call("f", {x.data(), out.data(), codes.data(), scale.data()}, {},
@@ -117,7 +118,7 @@ TEST(Norm, QuantizesRows) {
         float largest = 0;
         for (int64_t i = 0; i < n; ++i)
           largest = std::max(largest, std::fabs(out[r * n + i]));
-        EXPECT_EQ(scale[r], largest > 0x1p-100f ? largest / 127 : 0);
+        EXPECT_EQ(scale[r], largest > 0x1p-100f ? largest / limit : 0);
         for (int64_t i = 0; i < padded; ++i) {
           int64_t at = r * padded + i;
           int code = storage == CodeStorage::S16
@@ -126,7 +127,7 @@ TEST(Norm, QuantizesRows) {
                          ? uint8_t(codes[at]) - 128
                          : codes[at];
           float scaled =
-              i < n && scale[r] != 0 ? out[r * n + i] * (127 / largest) : 0;
+              i < n && scale[r] != 0 ? out[r * n + i] * (limit / largest) : 0;
           EXPECT_EQ(code, int(std::nearbyint(scaled))) << r << " " << i;
         }
       }

@@ -183,7 +183,7 @@ TEST_F(InterpreterTest, AttentionMasksAndSharesHeads) {
             Values({3, 3}));
 }
 
-TEST_F(InterpreterTest, CodesRoundHalfToEvenAndNeverReachMinus128) {
+TEST_F(InterpreterTest, CodesRoundHalfToEvenAndStayBelowTheLimit) {
   for (StringRef codes : {"i8", "ui8", "i16"}) {
     std::string text =
         ("func.func @main(%x: tensor<4xf32>) -> tensor<4x" + codes +
@@ -192,9 +192,10 @@ TEST_F(InterpreterTest, CodesRoundHalfToEvenAndNeverReachMinus128) {
          " : (tensor<4xf32>, tensor<1xf32>) -> tensor<4x" + codes +
          "> return %0 : tensor<4x" + codes + "> }")
             .str();
-    double offset = codes == "ui8" ? 128 : 0;
-    EXPECT_EQ(run(text, {f32({4}, {0.5f, 1.5f, -500, 300})}),
-              Values({offset, offset + 2, offset - 127, offset + 127}));
+    double offset = codes == "ui8" ? 128 : 0,
+           limit = codes == "i16" ? 1023 : 127;
+    EXPECT_EQ(run(text, {f32({4}, {0.5f, 1.5f, -2000, 1500})}),
+              Values({offset, offset + 2, offset - limit, offset + limit}));
   }
 }
 
