@@ -119,15 +119,16 @@ def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
     Activations of matrix products, and of 1x1 convolutions, which become such
     products, are quantized while running, one scale per row; those of other
     convolutions with one scale from calibration. Their codes fill what the
-    target's dot instruction takes: 8 bits, or 11 of the 16 of AVX2's. Weights
+    target's dot instruction takes: 8 bits with a zero point per row, or 11 of
+    the 16 bits of AVX2's. Weights
     are rounded to nearest, or by GPTQ (Frantar et al. 2022) where a calibration
     set was given. Embedding tables get one scale per row. What stays float, and
     why, is in the list of decisions that the pass hands back.
 
         %y = nn.matmul %x, %w : (tensor<4x64xf32>, tensor<64x32xf32>) -> tensor<4x32xf32>
         // becomes
-        %c, %s = nn.dynamic_quantize %x to i8 : (tensor<4x64xf32>) -> (tensor<4x64xi8>, tensor<4x1xf32>)
-        %0 = nn.dequantize %c, %s : …
+        %c, %s, %z = nn.dynamic_quantize asymmetric %x to i8 : (tensor<4x64xf32>) -> (tensor<4x64xi8>, tensor<4x1xf32>, tensor<4x1xi32>)
+        %0 = nn.dequantize %c, %s zero %z : …
         %1 = nn.dequantize %w.codes, %w.scales : (tensor<64x32xi8>, tensor<1x32xf32>) -> …
         %y = nn.matmul %0, %1 : …
   }];

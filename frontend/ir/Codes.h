@@ -15,9 +15,10 @@ inline int64_t getCodeLimit(mlir::Type codes) {
 }
 
 /// The longest inner dimension whose i32 sum of products with weight codes of
-/// at most 127 cannot overflow.
+/// at most 127 cannot overflow. Where rows have zero points, a code minus its
+/// zero point is at most 513.
 inline int64_t getMaxInner(mlir::Type codes) {
-  return INT32_MAX / (127 * getCodeLimit(codes));
+  return INT32_MAX / (127 * (codes.isInteger(16) ? getCodeLimit(codes) : 513));
 }
 
 /// What is added to a code where it is stored: 128 in unsigned bytes.

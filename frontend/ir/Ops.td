@@ -382,10 +382,21 @@ def NN_QuantizeOp : NN_InferredOp<"quantize"> {
 
 def NN_DynamicQuantizeOp : NN_InferredOp<"dynamic_quantize"> {
   let summary = "Codes and scales of a tensor, one scale per row of the last axis";
-  let description = "scale = max|row| / limit; codes and limit as in nn.quantize. Scales have a last axis of 1.";
-  let arguments = (ins Tensor:$x, TypeAttr:$codes);
-  let results = (outs Tensor:$result, Tensor:$scales);
-  let assemblyFormat = "$x `to` $codes attr-dict `:` functional-type(operands, results)";
+  let description = [{
+    Symmetric: scale = max|row| / limit; codes and limit as in nn.quantize.
+    Asymmetric, for codes of 8 bits: the row's range [low, high] takes them all,
+    with an i32 zero point per row, so that nn.dequantize gives the row back:
+
+        scale = max((high - low) / 253, max|row| / 512)
+        zero  = round_half_even(-126.5 - low / scale)
+        code  = round_half_even(x / scale + zero), in [-127, 127]
+
+    Zero points are of codes as they are stored. Scales and zero points have a
+    last axis of 1.
+  }];
+  let arguments = (ins Tensor:$x, TypeAttr:$codes, UnitAttr:$asymmetric);
+  let results = (outs Tensor:$result, Tensor:$scales, Optional<Tensor>:$zero_points);
+  let assemblyFormat = "(`asymmetric` $asymmetric^)? $x `to` $codes attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_DequantizeOp : NN_InferredOp<"dequantize"> {

@@ -563,6 +563,12 @@ DynamicQuantizeOp::inferReturnTypes(MLIRContext *context,
   types.push_back(getTensorType(shape, op.getCodes()));
   shape.back() = constant(1, context);
   types.push_back(getTensorType(shape, Float32Type::get(context)));
+  if (op.getAsymmetric()) {
+    if (op.getCodes().getIntOrFloatBitWidth() != 8)
+      return emitOptionalError(
+          loc, "nn.dynamic_quantize: asymmetric codes have 8 bits");
+    types.push_back(getTensorType(shape, IntegerType::get(context, 32)));
+  }
   return success();
 }
 

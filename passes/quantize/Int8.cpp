@@ -430,11 +430,14 @@ private:
       result.codes =
           nn::QuantizeOp::create(atValue, loc, x, result.scales, codeType);
     } else {
-      auto codes = nn::DynamicQuantizeOp::create(atValue, loc, x, codeType);
+      auto codes = nn::DynamicQuantizeOp::create(
+          atValue, loc, x, codeType,
+          /*asymmetric=*/codeType.getIntOrFloatBitWidth() == 8);
       result.codes = codes.getResult();
       result.scales = codes.getScales();
+      result.zero = codes.getZeroPoints();
     }
-    if (codeType.isUnsignedInteger(8))
+    if (!result.zero && codeType.isUnsignedInteger(8))
       result.zero = nn::ConstantOp::create(
           atValue, loc,
           DenseElementsAttr::get(RankedTensorType::get({}, codeType),

@@ -8,10 +8,11 @@ using namespace mlir;
 namespace pare::reference {
 
 /// The code of x as `codes` stores it.
-static int64_t encode(float x, float scale, Type codes) {
+static int64_t encode(float x, float scale, Type codes, int64_t zero = 0) {
   float limit = nn::getCodeLimit(codes);
-  float code =
-      scale == 0 ? 0 : std::clamp(std::nearbyint(x / scale), -limit, limit);
+  float code = scale == 0 ? 0
+                          : std::clamp(std::nearbyint(x / scale + float(zero)),
+                                       -limit, limit);
   return int64_t(code) + nn::getCodeOffset(codes);
 }
 
@@ -33,26 +34,47 @@ llvm::Error evaluate(nn::QuantizeOp op, Frame &frame) {
   return llvm::Error::success();
 }
 
+/// Scale and zero point of one row, as nn.dynamic_quantize defines them.
+static std::pair<float, int64_t> getRowCoding(nn::DynamicQuantizeOp op,
+                                              ArrayRef<float> row) {
+  float low = INFINITY, high = -INFINITY;
+  for (float v : row) {
+    low = std::min(low, v);
+    high = std::max(high, v);
+  }
+  float largest = row.empty() ? 0 : std::max(-low, high);
+  if (!op.getAsymmetric())
+    return {largest / nn::getCodeLimit(op.getCodes()), 0};
+  if (largest == 0)
+    return {0, 0};
+  float scale = std::max((high - low) / 253, largest / 512);
+  return {scale, int64_t(std::nearbyint(-126.5f - low / scale))};
+}
+
 llvm::Error evaluate(nn::DynamicQuantizeOp op, Frame &frame) {
   const HostTensor &x = frame[op.getX()];
   HostTensor codes(frame.typeOf(op.getResult())),
       scales(frame.typeOf(op.getScales()));
   std::vector<float> values = x.read<float>(), rowScales;
-  std::vector<int64_t> rowCodes;
+  std::vector<int64_t> rowCodes, rowZeros;
   size_t size = x.shape().back();
   for (int64_t r = 0; r < scales.size(); ++r) {
     ArrayRef<float> row = ArrayRef(values).slice(r * size, size);
-    float largest = 0;
+    auto [scale, zero] = getRowCoding(op, row);
+    rowScales.push_back(scale);
+    rowZeros.push_back(zero + nn::getCodeOffset(op.getCodes()));
     for (float v : row)
-      largest = std::max(largest, std::abs(v));
-    rowScales.push_back(largest / nn::getCodeLimit(op.getCodes()));
-    for (float v : row)
-      rowCodes.push_back(encode(v, rowScales.back(), op.getCodes()));
+      rowCodes.push_back(encode(v, scale, op.getCodes(), zero));
   }
   codes.write<int64_t>(rowCodes);
   scales.write<float>(rowScales);
   frame.set(op.getResult(), std::move(codes));
   frame.set(op.getScales(), std::move(scales));
+  if (Value result = op.getZeroPoints()) {
+    HostTensor zeros(frame.typeOf(result));
+    zeros.write<int64_t>(rowZeros);
+    frame.set(result, std::move(zeros));
+  }
   return llvm::Error::success();
 }
 

@@ -279,7 +279,7 @@ void GemmEmitter::tile(MicroTile tile, Value row, ArrayRef<Value> groupPtrs,
         b.gep(micro.rowElement(b), ptrA, b.mul(b.add(row0, r), lda)));
 
   auto compensation = [&](unsigned group) -> Value {
-    if (!micro.needsCompensation())
+    if (!micro.needsCompensation() || spec.ptrRowZero)
       return nullptr;
     return b.loadVec(b.vecType(lanes, b.getI32Type()),
                      b.ptr(spec.ptrCompensation), b.add(col0, group * lanes));
@@ -309,6 +309,15 @@ Value GemmEmitter::dequantize(Value sums, Value row, Value col) {
   Value rowScale = b.splat(
       b.load(b.getF32Type(), b.ptr(spec.ptrRowScale), rowNumber), lanes);
   Value colScale = b.loadVec(b.vecF32(lanes), b.ptr(spec.ptrColScale), col);
+  if (spec.ptrRowZero) {
+    // Wraps like the sums do: the difference fits.
+    Value zero = b.splat(
+        b.load(b.getI32Type(), b.ptr(*spec.ptrRowZero), rowNumber), lanes);
+    Value columnSums = b.loadVec(b.vecType(lanes, b.getI32Type()),
+                                 b.ptr(spec.ptrColumnSums), col);
+    sums = arith::SubIOp::create(b, sums,
+                                 arith::MulIOp::create(b, zero, columnSums));
+  }
   Value real = arith::SIToFPOp::create(b, b.vecF32(lanes), sums);
   return arith::MulFOp::create(b, arith::MulFOp::create(b, real, rowScale),
                                colScale);

@@ -52,7 +52,11 @@ struct GemmSpec {
   unsigned ptrRowScale = 0;     ///< f32 [batch * M]
   unsigned ptrColScale = 0;     ///< f32 [N], padded to a multiple of kPanel
   unsigned ptrCompensation = 0; ///< i32 [N], padded likewise; read only where
-                                ///< MicroKernel::needsCompensation()
+                                ///< MicroKernel::needsCompensation() and
+                                ///< rows have no zero points
+  /// Zero points of rows, of codes as stored: i32 [batch * M].
+  std::optional<unsigned> ptrRowZero;
+  unsigned ptrColumnSums = 0; ///< i32 [N], padded; read with ptrRowZero
 
   EpilogueFn epilogue; ///< null: none
   StoreFn store;       ///< null: to C
@@ -77,13 +81,14 @@ GemmTiling gemmTiling(const GemmSpec &spec, const Isa &isa);
 /// gemmTiling(spec, isa).tasks(m, n, batch).
 void emitGemm(KernelBuilder &b, const GemmSpec &spec);
 
-/// Quantizes rows of f32 to codes, symmetric, one scale per row.
+/// Quantizes rows of f32 to codes (RowCoding.h), one scale per row.
 struct QuantizeRowsSpec {
   Extent m, k;
-  Extent ldx;            ///< row stride of x in elements
-  unsigned ptrX = 0;     ///< f32 [M, K]
-  unsigned ptrCodes = 1; ///< [M, paddedK] of Isa::codeStorage()
-  unsigned ptrScale = 2; ///< f32 [M]: absmax / codeLimit(); 0 for a zero row
+  Extent ldx;                      ///< row stride of x in elements
+  unsigned ptrX = 0;               ///< f32 [M, K]
+  unsigned ptrCodes = 1;           ///< [M, paddedK] of Isa::codeStorage()
+  unsigned ptrScale = 2;           ///< f32 [M]
+  std::optional<unsigned> ptrZero; ///< i32 [M]; given: asymmetric
 };
 
 /// Codes per row: K rounded up to a multiple of 4; the padding holds the code
@@ -93,8 +98,6 @@ constexpr int64_t paddedCodes(int64_t k) { return (k + 3) / 4 * 4; }
 /// Rows of one task of emitQuantizeRows; grid = ⌈M / rows⌉.
 int64_t quantizeRowsPerTask(const QuantizeRowsSpec &spec);
 
-/// codes = round-to-nearest-even(x · codeLimit() / absmax). A row
-/// whose absmax is below 2^-100 counts as zero.
 void emitQuantizeRows(KernelBuilder &b, const QuantizeRowsSpec &spec);
 
 } // namespace pare::cpu

@@ -1,5 +1,6 @@
 //===- Norm.cpp - Layer and RMS normalization -----------------------------===//
 #include "backends/cpu/kernels/Norm.h"
+#include "backends/cpu/kernels/RowCoding.h"
 #include "backends/cpu/kernels/Vectors.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -91,7 +92,7 @@ private:
   }
 
   /// Stores the result, in scratch where it is quantized next; returns the
-  /// largest magnitude.
+  /// largest magnitude where codes are symmetric.
   Value outputPass(Value mean, Value inverse) {
     auto result = [&](Value i, unsigned width, Value count) -> Value {
       Value x = input(i, width, count);
@@ -114,7 +115,7 @@ private:
         b.storePartial(x, b.scratch(), i, count);
       return x;
     };
-    if (!spec.ptrCodes) {
+    if (!spec.ptrCodes || spec.ptrRowZero) {
       forVectors(b, columns, lanes, 2,
                  [&](Value i, unsigned width, Value count) {
                    result(i, width, count);
@@ -130,20 +131,14 @@ private:
         [this](Value x, Value y) { return maxFloat(b, x, y); });
   }
 
-  /// Codes of the row in scratch; the arithmetic of emitQuantizeRows.
+  /// Codes of the row in scratch; `largest` is null if they are asymmetric.
   void quantizePass(Value largest) {
-    CodeStorage storage = b.isa().codeStorage();
-    Type code = b.getIntegerType(8 * codeBytes(storage));
-    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, largest,
-                                       b.constF32(0x1p-100f));
-    Value zero = b.constF32(0), limit = b.constF32(codeLimit(storage));
-    Value scale = arith::SelectOp::create(b, some, div(largest, limit), zero);
-    Value inverse = arith::SelectOp::create(b, some, div(limit, largest), zero);
-    b.store(scale, b.ptr(*spec.ptrRowScale), row);
-
-    // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer, offset
-    // included, in the low bits.
-    float offset = storage == CodeStorage::U8Plus128 ? 128.0f : 0.0f;
+    RowCoding coding = largest ? RowCoding::symmetric(b, largest)
+                               : RowCoding::ofRow(b, b.scratch(), columns,
+                                                  /*asymmetric=*/true);
+    coding.store(b, row, b.ptr(*spec.ptrRowScale),
+                 spec.ptrRowZero ? b.ptr(*spec.ptrRowZero) : Value());
+    Type code = b.getIntegerType(8 * codeBytes(b.isa().codeStorage()));
     Value padded = b.mul(b.divCeil(columns, 4), 4);
     Value codes = b.gep(code, b.ptr(*spec.ptrCodes), b.mul(row, padded));
     forVectors(b, padded, 16, 2, [&](Value i, unsigned width, Value count) {
@@ -151,12 +146,7 @@ private:
       auto known = KernelBuilder::constant(columns);
       Value readable = known && *known % 4 == 0 ? count : b.sub(columns, i);
       Value x = b.loadVecPartial(b.vecF32(width), b.scratch(), i, readable);
-      x = add(mul(x, b.splat(inverse, width)),
-              b.constF32(12582912.0f + offset, width));
-      Value bits =
-          arith::BitcastOp::create(b, b.vecType(width, b.getI32Type()), x);
-      b.storePartial(arith::TruncIOp::create(b, b.vecType(width, code), bits),
-                     codes, i, count);
+      b.storePartial(coding.encode(b, x), codes, i, count);
     });
   }
 

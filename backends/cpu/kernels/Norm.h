@@ -11,9 +11,8 @@ namespace pare::cpu {
 /// rows of f32, or without the mean (RMS normalization). Mean and variance are
 /// taken in two passes over a row that is in cache.
 ///
-/// The result is stored as f32, as int8 codes with one scale per row (the
-/// codes of emitQuantizeRows: absmax / codeLimit(), ties to even, rows of codes padded
-/// to a multiple of 4 by the code of zero), or both.
+/// The result is stored as f32, as codes with one scale per row (RowCoding.h;
+/// rows of codes padded to a multiple of 4 by the code of zero), or both.
 struct NormSpec {
   Extent rows;    ///< all axes but the last
   Extent columns; ///< the last axis
@@ -25,6 +24,7 @@ struct NormSpec {
   std::optional<unsigned> ptrScale, ptrBias; ///< f32 [columns]
   std::optional<unsigned> ptrOut;            ///< output; may be x or residual
   std::optional<unsigned> ptrCodes, ptrRowScale; ///< outputs
+  std::optional<unsigned> ptrRowZero; ///< output; given: asymmetric codes
   /// Optional: maps a vector of results at column `col` of row `row`.
   std::function<mlir::Value(KernelBuilder &b, mlir::Value vec, mlir::Value row,
                             mlir::Value col, mlir::Value count)>

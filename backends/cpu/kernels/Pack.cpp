@@ -38,12 +38,13 @@ void pare::cpu::packS8(const int8_t *b, int64_t k, int64_t n, int64_t strideK,
   pack(b, k, n, strideK, strideN, 4, out);
 }
 
-void pare::cpu::compensateS8(const int8_t *b, int64_t k, int64_t n,
-                             int64_t strideK, int64_t strideN, int32_t *out) {
+void pare::cpu::sumColumnsS8(const int8_t *b, int64_t k, int64_t n,
+                             int64_t strideK, int64_t strideN, int32_t factor,
+                             int32_t *out) {
   for (int64_t col = 0; col < packedColumns(n); ++col) {
     int32_t sum = 0;
     for (int64_t i = 0; col < n && i < k; ++i)
       sum += b[i * strideK + col * strideN];
-    out[col] = -128 * sum;
+    out[col] = factor * sum;
   }
 }

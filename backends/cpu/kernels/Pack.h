@@ -24,10 +24,10 @@ void packF32(const float *b, int64_t k, int64_t n, int64_t strideK,
 void packS8(const int8_t *b, int64_t k, int64_t n, int64_t strideK,
             int64_t strideN, int8_t *out);
 
-/// out[n] = -128 · Σ_k b[k, n], zero for padding columns; exact for K up to
-/// 132,000.
-void compensateS8(const int8_t *b, int64_t k, int64_t n, int64_t strideK,
-                  int64_t strideN, int32_t *out);
+/// out[n] = factor · Σ_k b[k, n], zero for padding columns; exact for |factor|
+/// · K up to 16,900,000. With -128 the sums that unsigned codes start from.
+void sumColumnsS8(const int8_t *b, int64_t k, int64_t n, int64_t strideK,
+                  int64_t strideN, int32_t factor, int32_t *out);
 
 } // namespace pare::cpu
 

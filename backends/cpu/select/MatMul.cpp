@@ -49,6 +49,15 @@ bool hasPlainCodes(nn::DequantizeOp op) {
          getLiteral(nn::getOuterValue(op.getZeroPoint())) == 128;
 }
 
+/// i32 zero points, one per row, of stored codes of 8 bits.
+static bool hasRowZeroPoints(nn::DequantizeOp op) {
+  Value zero = op.getZeroPoint();
+  return zero && elementOf(zero).isInteger(32) &&
+         elementOf(op.getCodes()).getIntOrFloatBitWidth() == 8 &&
+         zero.getType() ==
+             nn::getTensorType(shapeOf(op.getScale()), elementOf(zero));
+}
+
 bool isConstant(Value value) {
   Operation *def = nn::getOuterValue(value).getDefiningOp();
   return isa_and_nonnull<nn::ParamOp, nn::ConstantOp>(def);
@@ -90,7 +99,7 @@ std::string specText(const GemmSpec &spec) {
       << spec.batch.str() << " lda" << spec.lda.str() << " ldb"
       << spec.ldb.str() << " ldc" << spec.ldc.str()
       << (spec.packedB ? " packed" : "") << (spec.transB ? " transB" : "")
-      << " ";
+      << (spec.ptrRowZero ? " zeros" : "") << " ";
   return text;
 }
 
@@ -201,8 +210,10 @@ static std::optional<std::string> whyNotInt8(Operation *op, const Isa &) {
   if (!isConstant(rhs.getCodes()) || !isConstant(rhs.getScale()) ||
       shapeOf(rhs.getCodes()).size() != 2)
     return "";
-  if (!hasPlainCodes(lhs) || rhs.getZeroPoint())
-    return "int8 products with zero points have no kernel";
+  if (rhs.getZeroPoint())
+    return "int8 weights with zero points have no kernel";
+  if (!hasPlainCodes(lhs) && !hasRowZeroPoints(lhs))
+    return "int8 products with these zero points have no kernel";
   if (!nn::isConstant(shapeOf(lhs.getScale()).back(), 1))
     return "int8 products need one activation scale per row";
   return Tail::whyNot(op, matmul);
@@ -256,16 +267,24 @@ static llvm::Error buildInt8(Operation *op, Selector &selector) {
   spec.ptrRowScale = 2;
   spec.ptrColScale = 3;
   spec.ptrCompensation = 3;
-  if (selector.isa().codeStorage() == CodeStorage::U8Plus128) {
-    spec.ptrCompensation = 4;
+  auto addColumnSums = [&](StringRef what, int32_t factor) {
     call.inputs.push_back(
-        selector.pack({"compensation:" + name + orientation, source,
+        selector.pack({(what + ":" + name + orientation).str(), source,
                        uint64_t(packedColumns(weight.n)) * 4,
                        [=](MutableArrayRef<uint8_t> out) {
-                         compensateS8(codesAt(codes), weight.k, weight.n,
-                                      weight.strideK, weight.strideN,
+                         sumColumnsS8(codesAt(codes), weight.k, weight.n,
+                                      weight.strideK, weight.strideN, factor,
                                       reinterpret_cast<int32_t *>(out.data()));
                        }}));
+    return unsigned(call.inputs.size() - 1);
+  };
+  if (hasRowZeroPoints(lhs)) {
+    spec.ptrColumnSums = addColumnSums("column-sums", 1);
+    spec.ptrRowZero = call.inputs.size();
+    call.inputs.push_back(
+        selector.operand(nn::getOuterValue(lhs.getZeroPoint())));
+  } else if (selector.isa().codeStorage() == CodeStorage::U8Plus128) {
+    spec.ptrCompensation = addColumnSums("compensation", -128);
   }
   return addGemm(matmul, spec, dimsOf(weight, m), "", op, std::move(call),
                  selector);

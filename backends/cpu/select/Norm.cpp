@@ -103,6 +103,8 @@ static llvm::Error buildNorm(Operation *op, Selector &selector) {
       spec.ptrSum = ptr;
     else if (group.quantize && yielded == group.quantize.getResult())
       spec.ptrCodes = ptr;
+    else if (group.quantize && yielded == group.quantize.getZeroPoints())
+      spec.ptrRowZero = ptr;
     else
       spec.ptrRowScale = ptr;
   }
@@ -123,7 +125,7 @@ static llvm::Error buildNorm(Operation *op, Selector &selector) {
       << llvm::format("%a", double(spec.epsilon)) << " "
       << ptr(spec.ptrResidual) << ptr(spec.ptrSum) << ptr(spec.ptrScale)
       << ptr(spec.ptrBias) << ptr(spec.ptrOut) << ptr(spec.ptrCodes)
-      << ptr(spec.ptrRowScale);
+      << ptr(spec.ptrRowScale) << ptr(spec.ptrRowZero);
   call.kernel = selector.kernel(call.op, signature,
                                 [&](KernelBuilder &b) { emitNorm(b, spec); });
   selector.add(std::move(call));

@@ -27,10 +27,13 @@ static llvm::Error buildRows(Operation *op, Selector &selector) {
   spec.k = spec.ldx = selector.extent(call, shape.back());
   call.inputs.push_back(selector.operand(quantize.getX()));
   addOutputs(call, op);
+  if (quantize.getAsymmetric())
+    spec.ptrZero = 3;
   call.grid = rows.ceilDiv(quantizeRowsPerTask(spec));
-  call.kernel =
-      selector.kernel("quantize_rows", spec.m.str() + " " + spec.k.str(),
-                      [&](KernelBuilder &b) { emitQuantizeRows(b, spec); });
+  call.kernel = selector.kernel(
+      "quantize_rows",
+      spec.m.str() + " " + spec.k.str() + (spec.ptrZero ? " asymmetric" : ""),
+      [&](KernelBuilder &b) { emitQuantizeRows(b, spec); });
   selector.add(std::move(call));
   return llvm::Error::success();
 }

@@ -10,9 +10,9 @@
 // CHECK-LABEL: @main
 // CHECK: %[[T:.*]] = nn.dequantize %{{.*}} : (tensor<1024x64xi8>, tensor<1024x1xf32>)
 // CHECK: %[[X:.*]] = nn.gather %[[T]]
-// CHECK-NEXT: %[[CODES:.*]], %[[SCALES:.*]] = nn.dynamic_quantize %[[X]] to i8
+// CHECK-NEXT: %[[CODES:.*]], %[[SCALES:.*]], %[[ZEROS:.*]] = nn.dynamic_quantize asymmetric %[[X]] to i8
 // CHECK-NOT: nn.dynamic_quantize
-// CHECK: %[[D:.*]] = nn.dequantize %[[CODES]], %[[SCALES]]
+// CHECK: %[[D:.*]] = nn.dequantize %[[CODES]], %[[SCALES]] zero %[[ZEROS]]
 // CHECK: nn.matmul %[[D]], %{{.*}} : (tensor<5x64xf32>, tensor<64x128xf32>)
 // CHECK: nn.matmul %{{.*}} {transpose_rhs} : (tensor<5x64xf32>, tensor<128x64xf32>)
 nn.weight @table : tensor<1024x64xf32>

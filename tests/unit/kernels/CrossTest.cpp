@@ -81,7 +81,7 @@ Buffers runHere(MicroKernel::Format format) {
   packF32(b.data(), kK, kN, kN, 1, packed.data());
   packS8(w.data(), kK, kN, kN, 1, panels.data());
   std::vector<int32_t> compensation(packedColumns(kN));
-  compensateS8(w.data(), kK, kN, kN, 1, compensation.data());
+  sumColumnsS8(w.data(), kK, kN, kN, 1, -128, compensation.data());
 
   // The codes as this machine stores them; the others store plain bytes.
   bool isS8 = format == MicroKernel::S8;

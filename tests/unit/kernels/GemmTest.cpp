@@ -263,6 +263,11 @@ void checkS8(Isa isa, Dims dims, unsigned count,
     spec.ptrRowScale = 3;
     spec.ptrColScale = 4;
     spec.ptrCompensation = 5;
+    bool asymmetric = codeBytes(isa.codeStorage()) == 1 && uniform(0, 1) == 0;
+    if (asymmetric) {
+      spec.ptrRowZero = 6;
+      spec.ptrColumnSums = 5;
+    }
     KernelBuilder b(kernels.module(), "gemm", kernels.isa());
     emitGemm(b, spec);
     b.finish();
@@ -276,8 +281,14 @@ void checkS8(Isa isa, Dims dims, unsigned count,
     }
     std::vector<int8_t> packed(packedSizeS8(k, n));
     packS8(w.data(), k, n, n, 1, packed.data());
-    std::vector<int32_t> compensation(packedColumns(n));
-    compensateS8(w.data(), k, n, n, 1, compensation.data());
+    std::vector<int32_t> columnSums(packedColumns(n)), zeros(m), stored(m);
+    sumColumnsS8(w.data(), k, n, n, 1, asymmetric ? 1 : -128,
+                 columnSums.data());
+    bool isUnsigned = isa.codeStorage() == CodeStorage::U8Plus128;
+    for (int64_t i = 0; i < m; ++i) {
+      zeros[i] = asymmetric ? uniform(-638, 638) : 0;
+      stored[i] = zeros[i] + (isUnsigned ? 128 : 0);
+    }
     // Powers of two: dequantization is exact as long as sums fit 24 bits.
     std::vector<float> rowScale(m), colScale(packedColumns(n));
     for (int64_t i = 0; i < m; ++i)
@@ -292,14 +303,14 @@ void checkS8(Isa isa, Dims dims, unsigned count,
     Guarded<float> c(m * ldc, 12345.0f);
     kernels.call("gemm",
                  {codes, packed.data(), c.data(), rowScale.data(),
-                  colScale.data(), compensation.data()},
+                  colScale.data(), columnSums.data(), stored.data()},
                  {m, n, k}, gemmTiling(spec, isa).tasks(m, n));
     EXPECT_TRUE(c.intact());
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j) {
         int32_t sum = 0;
         for (int64_t x = 0; x < k; ++x)
-          sum += int32_t(a[i * lda + x]) * w[x * n + j];
+          sum += (int32_t(a[i * lda + x]) - zeros[i]) * w[x * n + j];
         ASSERT_EQ(c[i * ldc + j], float(sum) * rowScale[i] * colScale[j])
             << i << "," << j;
       }
@@ -443,6 +454,57 @@ TEST(QuantizeRows, CodesScalesAndPadding) {
             }
           }
         }
+}
+
+TEST(QuantizeRows, ZeroPointsUseTheWholeRange) {
+  for (CodeStorage storage : {CodeStorage::S8, CodeStorage::U8Plus128})
+    for (int64_t k : {1, 3, 16, 37, 384}) {
+      Isa isa = pare::test::isa("host");
+      isa.dot =
+          storage == CodeStorage::S8 ? DotInstr::Plain : DotInstr::AvxVnni;
+      constexpr int64_t kRows = 7;
+      int64_t padded = paddedCodes(k);
+      Kernels kernels(isa);
+      QuantizeRowsSpec spec;
+      spec.m = Extent::of(kRows);
+      spec.k = spec.ldx = Extent::of(k);
+      spec.ptrZero = 3;
+      KernelBuilder b(kernels.module(), "q", isa);
+      emitQuantizeRows(b, spec);
+      b.finish();
+      kernels.compile();
+
+      auto x = randomFloats(kRows * k);
+      for (int64_t j = 0; j < k; ++j) {
+        x[j] = 0;
+        x[k + j] = std::abs(x[k + j]);                       // one-sided
+        x[2 * k + j] = 1000 + x[2 * k + j];                  // far from zero
+        x[3 * k + j] = -3e38f;                               // constant
+        x[4 * k + j] = j == 0 ? 50.0f : x[4 * k + j] * 0.1f; // an outlier
+      }
+      Guarded<uint8_t> codes(kRows * padded, 99);
+      Guarded<float> scale(kRows, -1);
+      Guarded<int32_t> zero(kRows, -1);
+      kernels.call("q", {x.data(), codes.data(), scale.data(), zero.data()}, {},
+                   llvm::divideCeil(kRows, quantizeRowsPerTask(spec)));
+      EXPECT_TRUE(codes.intact() && scale.intact() && zero.intact());
+      for (int64_t i = 0; i < kRows; ++i) {
+        auto [low, high] =
+            std::minmax_element(x.begin() + i * k, x.begin() + (i + 1) * k);
+        float largest = std::max(std::abs(*low), std::abs(*high));
+        // Half a step, or of the 512th part of the largest where rows are
+        // narrow and far from zero.
+        float step = std::max((*high - *low) / 253, largest / 512);
+        EXPECT_NEAR(scale[i], step, step * 1e-6f);
+        for (int64_t j = 0; j < k; ++j) {
+          uint8_t stored = codes[i * padded + j];
+          int code = storage == CodeStorage::S8 ? int8_t(stored) : stored;
+          EXPECT_NEAR((code - zero[i]) * scale[i], x[i * k + j],
+                      step * 0.501f + largest * 1e-6f)
+              << i << "," << j << " of " << k;
+        }
+      }
+    }
 }
 
 /// Every target that is not this machine: the kernels must compile and use

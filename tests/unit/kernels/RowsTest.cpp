@@ -134,6 +134,38 @@ TEST(Norm, QuantizesRows) {
     }
 }
 
+TEST(Norm, QuantizesRowsWithZeroPoints) {
+  for (int64_t n : {5, 30, 384}) {
+    Kernels kernels(pare::test::isa("x86-64-v2"));
+    ASSERT_EQ(kernels.isa().codeStorage(), CodeStorage::S8);
+    NormSpec spec;
+    spec.rows = Extent::of(9);
+    spec.columns = Extent::of(n);
+    spec.ptrOut = 1;
+    spec.ptrCodes = 2;
+    spec.ptrRowScale = 3;
+    spec.ptrRowZero = 4;
+    KernelBuilder b(kernels.module(), "f", kernels.isa());
+    emitNorm(b, spec);
+    b.finish();
+    kernels.compile();
+    auto x = randomFloats(9 * n);
+    std::fill(x.begin() + 4 * n, x.begin() + 5 * n, 0.5f);
+    int64_t padded = (n + 3) / 4 * 4;
+    Buffer<float> out(9 * n), scale(9), scratch(n);
+    Buffer<int32_t> zero(9);
+    Buffer<int8_t> codes(9 * padded, 77);
+    kernels.call(
+        "f", {x.data(), out.data(), codes.data(), scale.data(), zero.data()},
+        {}, normGrid(spec).tasks(), scratch.data());
+    for (int64_t r = 0; r < 9; ++r)
+      for (int64_t i = 0; i < n; ++i)
+        EXPECT_NEAR((codes[r * padded + i] - zero[r]) * scale[r],
+                    out[r * n + i], 0.501f * scale[r])
+            << r << " " << i;
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Softmax
 //===----------------------------------------------------------------------===//

@@ -216,6 +216,31 @@ TEST_F(InterpreterTest, DynamicQuantizationRoundTripsWithinHalfAStep) {
     EXPECT_NEAR(back[i], original[i], 0.5 / 127 + 1e-6);
 }
 
+TEST_F(InterpreterTest, ZeroPointsUseTheWholeRange) {
+  for (StringRef codes : {"i8", "ui8"}) {
+    std::string codesType = ("tensor<2x4x" + codes + ">").str();
+    auto get = [&](std::string value, std::string type) {
+      return run("func.func @main(%x: tensor<2x4xf32>) -> " + type +
+                     " { %c, %s, %z = nn.dynamic_quantize asymmetric %x to " +
+                     codes.str() + " : (tensor<2x4xf32>) -> (" + codesType +
+                     ", tensor<2x1xf32>, tensor<2x1xi32>) " +
+                     "%0 = nn.dequantize %c, %s zero %z : (" + codesType +
+                     ", tensor<2x1xf32>, tensor<2x1xi32>) -> "
+                     "tensor<2x4xf32> return " +
+                     value + " : " + type + " }",
+                 {f32({2, 4}, {0, 253, 100, 1, 0, 0, 0, 0})});
+    };
+    double offset = codes == "ui8" ? 128 : 0;
+    // -126.5 rounds to the even -126.
+    EXPECT_EQ(get("%c", codesType),
+              Values({offset - 126, offset + 127, offset - 26, offset - 125,
+                      offset, offset, offset, offset}));
+    EXPECT_EQ(get("%z", "tensor<2x1xi32>"), Values({offset - 126, offset}));
+    EXPECT_EQ(get("%0", "tensor<2x4xf32>"),
+              Values({0, 253, 100, 1, 0, 0, 0, 0}));
+  }
+}
+
 TEST_F(InterpreterTest, FusedGroupMeansItsBody) {
   SmallVector<std::string> seen;
   auto module = parseSourceString<ModuleOp>(R"(
