@@ -13,6 +13,7 @@
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/TargetSelect.h"
 #include <gtest/gtest.h>
 #include <random>
 
@@ -178,6 +179,8 @@ TEST_P(Cross, SameBitsAsHere) {
   if (!pare::test::isa("host").hasFma)
     GTEST_SKIP() << "this machine rounds multiply-adds twice";
 
+  // The program around the kernels makes its system calls in assembly.
+  LLVMInitializeAArch64AsmParser();
   Isa isa = pare::test::isa(GetParam());
   llvm::SmallString<128> folder;
   ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("pare-cross", folder));
