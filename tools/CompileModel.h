@@ -34,8 +34,8 @@ llvm::Error runPasses(Model &model, const PipelineOptions &pipeline,
                       llvm::StringRef path);
 
 /// Compiles `options.model` to `options.output`; warnings and progress go to
-/// `console`. Resets every llvm::cl option
-/// to its default on the way (emit::linkExecutable).
+/// `console`. Resets every llvm::cl option to its default on the way
+/// (emit::linkExecutable).
 llvm::Expected<CompileResult> compileModel(const CompileOptions &options,
                                            Console &console);
 

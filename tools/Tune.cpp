@@ -2,8 +2,7 @@
 //
 // Kernels are timed as they will run: graphs of products and convolutions,
 // compiled like any model, whose own `bench --profile` gives the time of each
-// step. All
-// weights together exceed the caches, as those of a model do.
+// step. All weights together exceed the caches, as those of a model do.
 //
 //===----------------------------------------------------------------------===//
 #include "backends/cpu/CpuTarget.h"

@@ -18,7 +18,7 @@ struct Epilogue {
   llvm::SmallVector<mlir::Value> operands; ///< of the posts that have one
 
   /// Appends what the shim reads: pointers of bias and operands, and the dims
-  /// of posts. `flags` gets PARE_ONEDNN_BIAS.
+  /// of posts. That there is a bias is for the caller to say, in the flags.
   void addTo(KernelCall &call, Selector &selector) const;
 };
 
