@@ -34,8 +34,9 @@ private:
 };
 } // namespace
 
-Error runPasses(Model &model, const PipelineOptions &pipeline, StringRef path) {
-  mlir::MLIRContext *context = model.module->getContext();
+Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
+                StringRef path) {
+  mlir::MLIRContext *context = graph.getContext();
   std::string diagnostic;
   mlir::ScopedDiagnosticHandler diagnostics(context, [&](mlir::Diagnostic &d) {
     if (diagnostic.empty())
@@ -47,7 +48,7 @@ Error runPasses(Model &model, const PipelineOptions &pipeline, StringRef path) {
   passes.enableVerifier(false);
 #endif
   buildPipeline(passes, pipeline);
-  if (mlir::failed(passes.run(*model.module)))
+  if (mlir::failed(passes.run(graph)))
     return createStringError(
         path + ": " + (diagnostic.empty() ? "a pass failed" : diagnostic));
   return Error::success();
@@ -163,7 +164,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
                  " samples");
     phases.finish("samples");
   }
-  if (Error error = runPasses(*model, pipeline, options.model))
+  if (Error error = runPasses(*model->module, pipeline, options.model))
     return std::move(error);
   phases.finish("passes");
 

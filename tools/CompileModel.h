@@ -28,9 +28,9 @@ struct CompileResult {
   std::vector<std::pair<std::string, double>> phases; ///< seconds of each
 };
 
-/// Runs the pipeline on a model's graph; what a pass reports becomes the error,
-/// after `path`.
-llvm::Error runPasses(Model &model, const PipelineOptions &pipeline,
+/// Runs the pipeline on a graph; what a pass reports becomes the error, after
+/// `path`.
+llvm::Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
                       llvm::StringRef path);
 
 /// Compiles `options.model` to `options.output`; warnings and progress go to

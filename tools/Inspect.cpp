@@ -119,7 +119,7 @@ static Expected<std::vector<Unsupported>> findWithoutKernel(Model &model) {
     return isa.takeError();
   PipelineOptions pipeline;
   pipeline.weights = model.weights.get();
-  if (Error error = runPasses(model, pipeline, modelPath))
+  if (Error error = runPasses(*model.module, pipeline, modelPath))
     return std::move(error);
   std::map<std::pair<std::string, std::string>, unsigned> missing;
   mlir::Block &body = nn::getEntry(*model.module).getBody().front();

@@ -112,10 +112,8 @@ compilePart(const cpu::Isa &isa, const Part &part, const std::string &output) {
   if (part.op->isConv() && part.family->quantize == Quantization::Int8)
     pipeline.int8.calibration.push_back(
         makeTunedSample(context, *part.op, part.kernels));
-  mlir::PassManager passes(&context);
-  buildPipeline(passes, pipeline);
-  if (mlir::failed(passes.run(**graph)))
-    return createStringError("tune: a pass failed");
+  if (Error error = runPasses(**graph, pipeline, "tune"))
+    return std::move(error);
   emit::ModelInfo info;
   info.name = "tune";
   info.metadata = "{}";
