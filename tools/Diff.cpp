@@ -58,13 +58,6 @@ struct Comparison {
 };
 } // namespace
 
-static std::string formatShape(ArrayRef<int64_t> shape) {
-  std::string text;
-  for (int64_t dim : shape)
-    text += (text.empty() ? "" : "x") + std::to_string(dim);
-  return text.empty() ? "scalar" : text;
-}
-
 static bool isBefore(const Row &a, const Row &b) {
   bool badA = a.difference.nonFinite, badB = b.difference.nonFinite;
   if (badA != badB)
@@ -88,9 +81,9 @@ static Comparison compareTraces(const Trace &a, const Trace &b) {
       result.skipped.push_back(name);
       continue;
     }
-    result.rows.push_back({name, formatShape(it->second.tensor.shape()),
-                           value.op, it->second.op, *difference,
-                           result.rows.size()});
+    std::string shape = formatShape(it->second.tensor.shape());
+    result.rows.push_back({name, shape.empty() ? "scalar" : shape, value.op,
+                           it->second.op, *difference, result.rows.size()});
   }
   result.onlyB = b.size() - result.rows.size() - result.skipped.size();
   llvm::sort(result.rows, isBefore);

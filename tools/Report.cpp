@@ -15,7 +15,7 @@ std::string formatBytes(uint64_t bytes) {
   return formatv("{0:f1} MB", bytes / 1e6);
 }
 
-static std::string formatShape(ArrayRef<int64_t> shape) {
+std::string formatShape(ArrayRef<int64_t> shape) {
   std::string text;
   for (int64_t dim : shape)
     text += (text.empty() ? "" : "x") + std::to_string(dim);

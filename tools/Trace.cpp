@@ -2,6 +2,7 @@
 #include "tools/Trace.h"
 #include "passes/reference/Interpreter.h"
 #include "tools/Cli.h"
+#include "tools/Report.h"
 #include <random>
 
 using namespace llvm;
@@ -188,9 +189,7 @@ Expected<StringMap<std::string>> ArtifactTrace::getOps(const Inputs &inputs) {
   std::vector<std::string> arguments = {"bench", "--json", "--profile",
                                         "--runs=1", "--warmup=0"};
   for (const auto &[name, tensor] : inputs) {
-    std::string shape;
-    for (int64_t dim : tensor.shape())
-      shape += (shape.empty() ? "" : "x") + std::to_string(dim);
+    std::string shape = formatShape(tensor.shape());
     if (!shape.empty())
       arguments.push_back("--shape=" + name + "=" + shape);
   }
