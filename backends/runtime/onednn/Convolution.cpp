@@ -32,13 +32,13 @@ public:
 protected:
   bool describe(Kernel &kernel, const_dnnl_memory_desc_t layout,
                 int attempt) override;
-  bool describeStored(dnnl_memory_desc_t *desc) const override;
-  bool describeResult(const Kernel &kernel,
-                      dnnl_memory_desc_t *desc) const override;
-  bool describeColumns(dnnl_memory_desc_t *desc) const override {
+  Desc describeStored() const override {
+    return describeFilter(groups() > 1 ? dnnl_abdec : dnnl_acdb);
+  }
+  Desc describeResult(const Kernel &kernel) const override;
+  Desc describeColumns() const override {
     dnnl_dims_t sizes = {1, outputs(), 1, 1};
-    return !dnnl_memory_desc_create_with_tag(desc, 4, sizes, dnnl_f32,
-                                             dnnl_acdb);
+    return Desc(4, sizes, dnnl_acdb);
   }
   bool plan() override;
 
@@ -47,7 +47,7 @@ private:
   int64_t outputs() const { return dims[PARE_ONEDNN_O]; }
   int64_t groups() const { return dims[PARE_ONEDNN_GROUPS]; }
   void setAxes();
-  void setFilter(dnnl_dims_t sizes) const;
+  Desc describeFilter(dnnl_format_tag_t tag) const;
   Geometry getGeometry(int64_t first, int64_t last) const;
   /// Lines of the input that a part reads.
   int64_t countLines(const Geometry &part) const {
@@ -83,33 +83,25 @@ void Convolution::setAxes() {
   other = isLine ? h : w;
 }
 
-/// The filter's sizes as oneDNN orders them: [groups] outputs, inputs, H, W.
-void Convolution::setFilter(dnnl_dims_t sizes) const {
+/// The filter as oneDNN orders its axes: [groups] outputs, inputs, H, W.
+Desc Convolution::describeFilter(dnnl_format_tag_t tag) const {
   const Axis &h = isLine ? other : cut, &w = isLine ? cut : other;
-  int i = 0;
-  if (groups() > 1)
-    sizes[i++] = groups();
-  sizes[i++] = outputs() / groups();
-  sizes[i++] = channels() / groups();
-  sizes[i++] = h.kernel;
-  sizes[i++] = w.kernel;
-}
-
-bool Convolution::describeStored(dnnl_memory_desc_t *desc) const {
   dnnl_dims_t sizes;
-  setFilter(sizes);
-  bool isGrouped = groups() > 1;
-  return !dnnl_memory_desc_create_with_tag(desc, isGrouped ? 5 : 4, sizes,
-                                           weightType(),
-                                           isGrouped ? dnnl_abdec : dnnl_acdb);
+  int rank = 0;
+  if (groups() > 1)
+    sizes[rank++] = groups();
+  sizes[rank++] = outputs() / groups();
+  sizes[rank++] = channels() / groups();
+  sizes[rank++] = h.kernel;
+  sizes[rank++] = w.kernel;
+  return Desc(rank, sizes, tag, weightType());
 }
 
-bool Convolution::describeResult(const Kernel &kernel,
-                                 dnnl_memory_desc_t *desc) const {
+Desc Convolution::describeResult(const Kernel &kernel) const {
   int64_t size = kernel.geometry.size;
   dnnl_dims_t sizes = {1, outputs(), isLine ? other.out : size,
                        isLine ? size : other.out};
-  return !dnnl_memory_desc_create_with_tag(desc, 4, sizes, dnnl_f32, dnnl_acdb);
+  return Desc(4, sizes, dnnl_acdb);
 }
 
 /// What output lines [first, last) need of the input.
@@ -129,28 +121,19 @@ bool Convolution::describe(Kernel &kernel, const_dnnl_memory_desc_t layout,
     out[0] = isLine ? alongOther : alongCut;
     out[1] = isLine ? alongCut : alongOther;
   };
-  dnnl_dims_t size, strides, dilations, before, after, filter,
-      bias = {outputs()};
+  dnnl_dims_t size, strides, dilations, before, after, bias = {outputs()};
   order(lines, other.in, size);
   order(cut.stride, other.stride, strides);
   order(cut.dilation - 1, other.dilation - 1, dilations);
   order(geometry.begin, other.pad, before);
   order(geometry.end, max<int64_t>(0, other.after()), after);
-  setFilter(filter);
   dnnl_dims_t x = {1, channels(), size[0], size[1]};
-  dnnl_memory_desc_t y = nullptr;
-  if (!describeResult(kernel, &y))
-    return false;
-  bool failed = dnnl_convolution_forward_primitive_desc_create(
+  return !dnnl_convolution_forward_primitive_desc_create(
       &kernel.desc, engine, dnnl_forward_inference, dnnl_convolution_direct,
       Desc(4, x, dnnl_acdb, inputType()),
-      layout ? layout
-             : Desc(groups() > 1 ? 5 : 4, filter, dnnl_format_tag_any,
-                    weightType()),
-      Step::bias() ? Desc(1, bias, dnnl_a) : dnnl_memory_desc_t(), y, strides,
-      dilations, before, after, attributes);
-  dnnl_memory_desc_destroy(y);
-  return !failed;
+      layout ? layout : describeFilter(dnnl_format_tag_any),
+      Step::bias() ? Desc(1, bias, dnnl_a) : dnnl_memory_desc_t(),
+      describeResult(kernel), strides, dilations, before, after, attributes);
 }
 
 /// Lines of a part: enough pixels for oneDNN's tiles and enough work for a

@@ -18,20 +18,17 @@ public:
 protected:
   bool describe(Kernel &kernel, const_dnnl_memory_desc_t layout,
                 int attempt) override;
-  bool describeStored(dnnl_memory_desc_t *desc) const override {
+  Desc describeStored() const override {
     dnnl_dims_t sizes = {n(), k()};
-    return !dnnl_memory_desc_create_with_tag(
-        desc, 2, sizes, dnnl_f32,
-        has(PARE_ONEDNN_TRANSPOSED) ? dnnl_ab : dnnl_ba);
+    return Desc(2, sizes, has(PARE_ONEDNN_TRANSPOSED) ? dnnl_ab : dnnl_ba);
   }
-  bool describeResult(const Kernel &kernel,
-                      dnnl_memory_desc_t *desc) const override {
+  Desc describeResult(const Kernel &kernel) const override {
     dnnl_dims_t sizes = {kernel.geometry.size, n()};
-    return !dnnl_memory_desc_create_with_tag(desc, 2, sizes, dnnl_f32, dnnl_ab);
+    return Desc(2, sizes, dnnl_ab);
   }
-  bool describeColumns(dnnl_memory_desc_t *desc) const override {
+  Desc describeColumns() const override {
     dnnl_dims_t sizes = {1, n()};
-    return !dnnl_memory_desc_create_with_tag(desc, 2, sizes, dnnl_f32, dnnl_ab);
+    return Desc(2, sizes, dnnl_ab);
   }
   bool plan() override;
 
@@ -44,10 +41,10 @@ private:
 
 bool Product::describe(Kernel &kernel, const_dnnl_memory_desc_t layout,
                        int attempt) {
-  dnnl_dims_t x = {kernel.geometry.size, k()}, y = {kernel.geometry.size, n()};
+  dnnl_dims_t x = {kernel.geometry.size, k()};
   dnnl_dims_t inner = {n(), k()}, plain = {k(), n()};
   dnnl_dims_t innerBias = {n()}, plainBias = {1, n()};
-  Desc xDesc(2, x, dnnl_ab), yDesc(2, y, dnnl_ab);
+  Desc xDesc(2, x, dnnl_ab), yDesc = describeResult(kernel);
   if (attempt == 0)
     return !dnnl_inner_product_forward_primitive_desc_create(
         &kernel.desc, engine, dnnl_forward_inference, xDesc,

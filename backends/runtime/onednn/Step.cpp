@@ -139,11 +139,8 @@ dnnl_primitive_attr_t Step::makeAttributes(const Kernel &kernel) const {
                                    each.beta);
       continue;
     }
-    dnnl_memory_desc_t operand = nullptr;
-    if (each.alpha ? describeColumns(&operand)
-                   : describeResult(kernel, &operand))
+    if (Desc operand = describeOperand(kernel, each))
       dnnl_post_ops_append_binary(after, algorithm.kind, operand);
-    dnnl_memory_desc_destroy(operand);
   }
   dnnl_primitive_attr_set_post_ops(attributes, after);
   dnnl_post_ops_destroy(after);
@@ -186,11 +183,8 @@ bool Step::makeKernel(Kernel &kernel) {
 bool Step::bindWeights(Kernel &kernel, const PackedWeights *shared) {
   const_dnnl_memory_desc_t layout = kernel.query(dnnl_query_weights_md);
   void *data = shared ? shared->data : nullptr;
-  dnnl_memory_desc_t stored = nullptr;
-  if (!shared && describeStored(&stored) &&
-      dnnl_memory_desc_equal(stored, layout))
+  if (!shared && dnnl_memory_desc_equal(describeStored(), layout))
     data = const_cast<void *>(weights);
-  dnnl_memory_desc_destroy(stored);
   for (int i = 0; i < numPacked && !data; ++i)
     if (dnnl_memory_desc_equal(packed[i].layout, layout))
       data = packed[i].data;
@@ -214,14 +208,13 @@ bool Step::packWeights(const Kernel &kernel, PackedWeights &into) {
     free(into.data);
     return fail("out of memory for its weights");
   }
-  dnnl_memory_desc_t stored = nullptr;
+  Desc stored = describeStored();
   dnnl_memory_t from = nullptr, to = nullptr;
   dnnl_primitive_desc_t desc = nullptr;
   dnnl_primitive_t reorder = nullptr;
   dnnl_stream_t stream = nullptr;
   bool done =
-      describeStored(&stored) &&
-      !dnnl_memory_create(&to, layout, engine, into.data) &&
+      stored && !dnnl_memory_create(&to, layout, engine, into.data) &&
       !dnnl_memory_create(&from, stored, engine, const_cast<void *>(weights)) &&
       !dnnl_reorder_primitive_desc_create(&desc, stored, engine, layout, engine,
                                           nullptr) &&
@@ -237,7 +230,6 @@ bool Step::packWeights(const Kernel &kernel, PackedWeights &into) {
   dnnl_primitive_desc_destroy(desc);
   dnnl_memory_destroy(from);
   dnnl_memory_destroy(to);
-  dnnl_memory_desc_destroy(stored);
   if (done)
     return true;
   dnnl_memory_desc_destroy(into.layout);
@@ -301,13 +293,10 @@ bool Step::makeConstants(const Kernel &kernel) {
     return false;
   if (!has(PARE_ONEDNN_INT8))
     return true;
-  dnnl_memory_desc_t result = nullptr;
-  if (!describeResult(kernel, &result))
-    return false;
   dnnl_dims_t *sizes = nullptr;
-  dnnl_memory_desc_query(result, dnnl_query_dims, &sizes);
+  dnnl_memory_desc_query(kernel.query(dnnl_query_dst_md), dnnl_query_dims,
+                         &sizes);
   dnnl_dims_t columns = {(*sizes)[1]}, one = {1};
-  dnnl_memory_desc_destroy(result);
   return make(scales, Desc(1, columns, dnnl_a), constants[2]) &&
          make(zero, Desc(1, one, dnnl_a, dnnl_s32), &zeroCode);
 }
@@ -340,12 +329,8 @@ bool Step::makeTask(Task &task) {
     Post each = post(i);
     if (!each.hasOperand())
       continue;
-    dnnl_memory_desc_t desc = nullptr;
-    bool made =
-        (each.alpha ? describeColumns(&desc) : describeResult(kernel, &desc)) &&
-        make(task.operands[i], desc);
-    dnnl_memory_desc_destroy(desc);
-    if (!made)
+    Desc desc = describeOperand(kernel, each);
+    if (!desc || !make(task.operands[i], desc))
       return fail("out of memory");
     add(DNNL_ARG_ATTR_MULTIPLE_POST_OP(int(i)) | DNNL_ARG_SRC_1,
         task.operands[i]);
@@ -418,8 +403,9 @@ void Step::run(void *const *ptrs, int64_t index) {
   int next = firstOperand();
   for (int64_t i = 0; i < numPosts(); ++i)
     if (Post each = post(i); each.hasOperand())
-      dnnl_memory_set_data_handle(task.operands[i],
-                                  at(ptrs[next++], each.alpha ? 0 : task.y, 4));
+      dnnl_memory_set_data_handle(
+          task.operands[i],
+          at(ptrs[next++], each.isPerColumn() ? 0 : task.y, 4));
   dnnl_memory_set_data_handle(task.dst, at(ptrs[next], task.y, 4));
   dnnl_primitive_execute(kernels[task.kernel].primitive, task.stream,
                          task.numArgs, task.args);

@@ -20,9 +20,11 @@
 
 namespace pare::onednn {
 
-/// A memory descriptor that is destroyed at the end of the scope.
+/// A memory descriptor that is destroyed at the end of the scope; null where
+/// there is none.
 class Desc {
 public:
+  Desc() = default;
   Desc(int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag,
        dnnl_data_type_t type = dnnl_f32) {
     dnnl_memory_desc_create_with_tag(&desc, rank, dims, type, tag);
@@ -102,12 +104,10 @@ protected:
     return false;
   }
   /// The weights as the compiler stored them, as the primitive sees them.
-  virtual bool describeStored(dnnl_memory_desc_t *) const { return false; }
+  virtual Desc describeStored() const { return Desc(); }
   /// The results of a task, and one number per column.
-  virtual bool describeResult(const Kernel &, dnnl_memory_desc_t *) const {
-    return false;
-  }
-  virtual bool describeColumns(dnnl_memory_desc_t *) const { return false; }
+  virtual Desc describeResult(const Kernel &) const { return Desc(); }
+  virtual Desc describeColumns() const { return Desc(); }
   /// Calls addTask for each.
   virtual bool plan() { return false; }
 
@@ -138,9 +138,14 @@ private:
     int64_t kind;
     float alpha, beta;
     bool hasOperand() const { return kind >= PARE_ONEDNN_ADD; }
+    /// Of a post's operand; else it has the result's shape.
+    bool isPerColumn() const { return alpha != 0; }
   };
   Post post(int64_t index) const;
   int64_t numPosts() const { return dims[PARE_ONEDNN_POSTS]; }
+  Desc describeOperand(const Kernel &kernel, const Post &post) const {
+    return post.isPerColumn() ? describeColumns() : describeResult(kernel);
+  }
   /// Index of the first post's operand among the pointers of the step.
   int firstOperand() const {
     return 2 + has(PARE_ONEDNN_INT8) + has(PARE_ONEDNN_BIAS);
