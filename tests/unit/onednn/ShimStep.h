@@ -149,6 +149,17 @@ public:
     for (const std::string &name : implementations())
       EXPECT_FALSE(name.starts_with("ref")) << name;
   }
+  /// Tasks on several threads give the bits that one thread gives.
+  void expectSameOnThreads() {
+    run();
+    std::vector<float> expected = y;
+    for (int round = 0; round < 20; ++round) {
+      run(4);
+      ASSERT_EQ(std::memcmp(expected.data(), y.data(),
+                            expected.size() * sizeof(float)),
+                0);
+    }
+  }
   uint64_t packedBytes() const { return pare_onednn_packed_bytes(state); }
 
   std::vector<int64_t> dims;
