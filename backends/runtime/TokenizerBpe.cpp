@@ -177,10 +177,7 @@ template <typename Push> void Bpe::symbols(Text word, Push push) const {
         push(uint32_t(unknown.id));
       pending = false;
       push(id);
-    } else if (unknown.hasBytes(symbol)) {
-      for (const uint8_t *q = symbol.begin; q < symbol.end; ++q)
-        push(uint32_t(unknown.bytes[*q]));
-    } else if (unknown.id >= 0) {
+    } else if (!unknown.pushBytes(symbol, push) && unknown.id >= 0) {
       if (pending && !(flags & PARE_BPE_FUSE_UNK))
         push(uint32_t(unknown.id));
       pending = true;
@@ -301,12 +298,7 @@ void Bpe::encode(Text word) {
 
 void encode(Run &run, Text word) {
   Bpe bpe(run);
-  if (!(run.config.model_flags & PARE_BPE_SPACE_STARTS))
-    return bpe.encode(word);
-  atSpaces(word, [&](Text part) {
-    if (!run.sink.full())
-      bpe.encode(part);
-  });
+  atSpaces(run, word, [&](Text part) { bpe.encode(part); });
 }
 
 bool check(const PareTokenizer &t) {
@@ -316,10 +308,10 @@ bool check(const PareTokenizer &t) {
       t.sections[PARE_TOK_PREFIX].data || t.sections[PARE_TOK_SUFFIX].data;
   const bool needsVocab =
       flags & PARE_BPE_IGNORE_MERGES || !(flags & PARE_BPE_BYTES) || affixes;
-  const bool needsBytes = flags & (PARE_BPE_BYTES | PARE_MODEL_BYTE_FALLBACK);
   return merges.data && Merges::check(merges.data, merges.bytes) &&
          (!needsVocab || t.sections[PARE_TOK_VOCAB].data) &&
-         (!needsBytes || t.sections[PARE_TOK_BYTES].data);
+         (!(flags & PARE_BPE_BYTES) || t.sections[PARE_TOK_BYTES].data) &&
+         Unknown::check(t);
 }
 
 } // namespace

@@ -95,10 +95,8 @@ void ScoredBpe::emit(const Symbol &symbol, bool &afterUnknown) {
   const Text text = {symbol.begin, symbol.begin + symbol.length};
   if (!isUnknown)
     sink.push(int32_t(id));
-  else if (unknown.hasBytes(text))
-    for (const uint8_t *p = text.begin; p < text.end; ++p)
-      sink.push(unknown.bytes[*p]);
-  else if (!afterUnknown && unknown.id >= 0)
+  else if (!unknown.pushBytes(text, [&](int32_t byte) { sink.push(byte); }) &&
+           !afterUnknown && unknown.id >= 0)
     sink.push(unknown.id);
   afterUnknown = isUnknown;
 }
@@ -149,20 +147,14 @@ void ScoredBpe::encode(Text text) {
 
 void encode(Run &run, Text word) {
   ScoredBpe bpe(run);
-  if (!(run.config.model_flags & PARE_BPE_SPACE_STARTS))
-    return bpe.encode(word);
-  atSpaces(word, [&](Text part) {
-    if (!run.sink.full())
-      bpe.encode(part);
-  });
+  atSpaces(run, word, [&](Text part) { bpe.encode(part); });
 }
 
 bool check(const PareTokenizer &t) {
   return t.sections[PARE_TOK_VOCAB].data && t.sections[PARE_TOK_SCORES].data &&
          t.sections[PARE_TOK_SCORES].bytes ==
              uint64_t(t.config->vocab_size) * sizeof(float) &&
-         (!(t.config->model_flags & PARE_MODEL_BYTE_FALLBACK) ||
-          t.sections[PARE_TOK_BYTES].data);
+         Unknown::check(t);
 }
 
 } // namespace

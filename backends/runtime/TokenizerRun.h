@@ -93,14 +93,17 @@ void wordsByRules(const Run &run, uint32_t rules, Text text, OnWord onWord) {
 }
 
 /// Hands on the parts of `text` that begin with U+2581, where no merge joins
-/// what is before one to it.
-template <typename OnPart> void atSpaces(Text text, OnPart onPart) {
+/// what is before one to it (PARE_BPE_SPACE_STARTS), or else all of it.
+template <typename OnPart>
+void atSpaces(const Run &run, Text text, OnPart onPart) {
+  if (!(run.config.model_flags & PARE_BPE_SPACE_STARTS))
+    return onPart(text);
   auto isSpace = [&](const uint8_t *p) {
     return text.end - p >= 3 && p[0] == 0xe2 && p[1] == 0x96 && p[2] == 0x81;
   };
   const uint8_t *part = text.begin;
   bool inSpaces = true;
-  for (const uint8_t *p = text.begin; p < text.end;) {
+  for (const uint8_t *p = text.begin; p < text.end && !run.sink.full();) {
     if (!isSpace(p)) {
       inSpaces = false;
       ++p;
@@ -113,7 +116,7 @@ template <typename OnPart> void atSpaces(Text text, OnPart onPart) {
     inSpaces = true;
     p += 3;
   }
-  if (part < text.end)
+  if (part < text.end && !run.sink.full())
     onPart(Text{part, text.end});
 }
 
@@ -126,12 +129,23 @@ struct Unknown {
                   : nullptr),
         id(t.config->unk_id) {}
 
-  /// Has every byte of `text` a token?
-  bool hasBytes(Text text) const {
-    for (const uint8_t *p = text.begin; bytes && p < text.end; ++p)
+  /// Is there what the constructor reads?
+  static bool check(const PareTokenizer &t) {
+    return !(t.config->model_flags & PARE_MODEL_BYTE_FALLBACK) ||
+           t.sections[PARE_TOK_BYTES].data;
+  }
+
+  /// Pushes the tokens of the bytes of `text`; false, pushing nothing, where
+  /// one has none.
+  template <typename Push> bool pushBytes(Text text, Push push) const {
+    if (!bytes)
+      return false;
+    for (const uint8_t *p = text.begin; p < text.end; ++p)
       if (bytes[*p] < 0)
         return false;
-    return bytes;
+    for (const uint8_t *p = text.begin; p < text.end; ++p)
+      push(bytes[*p]);
+    return true;
   }
 
   const int32_t *bytes; ///< null: no byte fallback

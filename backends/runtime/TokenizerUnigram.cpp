@@ -85,11 +85,9 @@ void Unigram::fill(Text text, Node *nodes) const {
 }
 
 void Unigram::emitUnknown(Text text) {
-  if (unknown.hasBytes(text))
-    for (const uint8_t *p = text.begin; p < text.end; ++p)
-      run.sink.push(unknown.bytes[*p]);
-  else if (unknown.id >= 0)
-    run.sink.push(unknown.id);
+  auto push = [&](int32_t id) { run.sink.push(id); };
+  if (!unknown.pushBytes(text, push) && unknown.id >= 0)
+    push(unknown.id);
 }
 
 void Unigram::encode(Text text) {
@@ -142,8 +140,7 @@ bool check(const PareTokenizer &t) {
   const uint64_t count = t.config->vocab_size;
   return t.sections[PARE_TOK_VOCAB].data && count > 0 &&
          (bytes == count * sizeof(float) || bytes == count * sizeof(double)) &&
-         (!(t.config->model_flags & PARE_MODEL_BYTE_FALLBACK) ||
-          t.sections[PARE_TOK_BYTES].data);
+         Unknown::check(t);
 }
 
 } // namespace
