@@ -13,8 +13,6 @@ namespace {
 
 constexpr uint32_t none = UINT32_MAX;
 
-uint64_t align8(uint64_t n) { return (n + 7) & ~uint64_t(7); }
-
 /// Reader of PareTokenizerMerges.
 class Merges {
 public:
@@ -132,11 +130,6 @@ private:
     const auto &s = run.tokenizer.sections[tag];
     return {s.data, s.data + s.bytes};
   }
-  uint32_t walk(uint32_t node, Text text) const {
-    for (const uint8_t *p = text.begin; p < text.end && node != none; ++p)
-      node = run.vocab.child(node, *p);
-    return node;
-  }
 
   uint32_t idOf(Text symbol, Text word) const;
   template <typename Push> void symbols(Text word, Push push) const;
@@ -156,10 +149,10 @@ private:
 /// The token of a symbol of `word` with the prefix and suffix that its place
 /// asks for, or none.
 uint32_t Bpe::idOf(Text symbol, Text word) const {
-  uint32_t node = symbol.begin > word.begin ? walk(0, prefix) : 0;
-  node = walk(node, symbol);
+  uint32_t node = symbol.begin > word.begin ? run.vocab.walk(0, prefix) : 0;
+  node = run.vocab.walk(node, symbol);
   if (symbol.end == word.end)
-    node = walk(node, suffix);
+    node = run.vocab.walk(node, suffix);
   return node == none ? none : run.vocab.value(node);
 }
 
@@ -258,7 +251,7 @@ void Bpe::mergeLong(Text word) {
 
 void Bpe::encodeUncached(Text word) {
   if (flags & PARE_BPE_IGNORE_MERGES) {
-    const uint32_t node = walk(0, word);
+    const uint32_t node = run.vocab.walk(0, word);
     const uint32_t id = node == none ? none : run.vocab.value(node);
     if (id != none)
       return run.sink.push(int32_t(id));

@@ -16,14 +16,11 @@ constexpr uint32_t none = UINT32_MAX;
 class ScoredBpe {
 public:
   explicit ScoredBpe(Run &run)
-      : run(run), user(run.trie(PARE_TOK_USER)), unknown(run.tokenizer),
+      : run(run), user(run.tokenizer, PARE_TOK_USER), unknown(run.tokenizer),
         scores(reinterpret_cast<const float *>(
             run.tokenizer.sections[PARE_TOK_SCORES].data)),
         numScores(run.tokenizer.sections[PARE_TOK_SCORES].bytes /
-                  sizeof(float)) {
-    if (user)
-      user.children(0, userStarts);
-  }
+                  sizeof(float)) {}
 
   void encode(Text text);
 
@@ -43,17 +40,11 @@ private:
     }
   };
 
-  uint32_t walk(uint32_t node, const uint8_t *p, uint32_t n) const {
-    for (; n > 0 && node != none; --n)
-      node = run.vocab.child(node, *p++);
-    return node;
-  }
   uint32_t divide(Text text);
   void emit(const Symbol &symbol, bool &afterUnknown);
 
   Run &run;
-  Trie user;
-  uint32_t userStarts[256];
+  Keys user;
   Unknown unknown;
   const float *scores;
   uint64_t numScores;
@@ -66,17 +57,14 @@ uint32_t ScoredBpe::divide(Text text) {
   uint32_t count = 0;
   for (const uint8_t *p = text.begin; p < text.end; ++count) {
     Symbol symbol = {p, 0, none, count - 1, count + 1, -1};
-    if (user) {
-      const auto [id, end] = user.longest(userStarts, {p, text.end});
-      if (id != Trie::none) {
-        symbol.userId = int32_t(id);
-        symbol.length = uint32_t(end - p);
-      }
-    }
-    if (symbol.userId < 0) {
+    const auto [id, end] = user.longest({p, text.end});
+    if (id != none) {
+      symbol.userId = int32_t(id);
+      symbol.length = uint32_t(end - p);
+    } else {
       uint32_t c;
       symbol.length = decode(p, text.end, c);
-      symbol.node = walk(0, p, symbol.length);
+      symbol.node = run.vocab.walk(0, {p, p + symbol.length});
     }
     p += symbol.length;
     buffer.append(reinterpret_cast<const uint8_t *>(&symbol), sizeof(symbol));
@@ -118,7 +106,7 @@ void ScoredBpe::encode(Text text) {
     const Symbol &a = list[left], &b = list[a.next];
     if (b.userId >= 0)
       return;
-    const uint32_t node = walk(a.node, b.begin, b.length);
+    const uint32_t node = run.vocab.walk(a.node, {b.begin, b.begin + b.length});
     const uint32_t id = node == none ? none : run.vocab.value(node);
     if (id < numScores)
       agenda.push({scores[id], left, a.next, a.length + b.length, node});

@@ -23,7 +23,7 @@ Entry entryOf(const PareTokenizer &t, int32_t id) {
       *reinterpret_cast<const PareTokenizerTexts *>(section.data);
   const auto *offsets = reinterpret_cast<const uint32_t *>(&header + 1);
   const uint64_t numBlocks = header.num_tokens / PARE_TEXT_BLOCK + 1;
-  uint64_t begin = sizeof(header) + ((numBlocks * 4 + 7) & ~uint64_t(7));
+  uint64_t begin = sizeof(header) + align8(numBlocks * 4);
   if (id < 0 || uint32_t(id) >= header.num_tokens || begin > section.bytes)
     return hidden;
   const uint8_t *end = section.data + section.bytes;

@@ -10,42 +10,27 @@ constexpr uint8_t spaceMark[] = {0xe2, 0x96, 0x81}; // U+2581
 /// Texts and what replaces them.
 class Map {
 public:
-  Map(const PareTokenizer &t, PareTokenizerTag tag) : tokenizer(t) {
-    if (const uint8_t *data = t.sections[tag].data) {
-      trie = Trie(data);
-      trie.children(0, starts);
-    }
-  }
+  Map(const PareTokenizer &t, PareTokenizerTag tag)
+      : tokenizer(t), keys(t, tag) {}
 
   struct Found {
     const uint8_t *end; ///< text.begin: nothing found
     Text with;
   };
-  Found longest(Text text) const {
-    if (!trie)
-      return {text.begin, text};
-    const auto [value, end] = trie.longest(starts, text);
-    if (value == Trie::none)
-      return {text.begin, text};
-    return {end, stringAt(tokenizer, value)};
-  }
+  Found longest(Text text) const { return replaced(keys.longest(text), text); }
   Found shortest(Text text) const {
-    uint32_t node =
-        trie && text.begin < text.end ? starts[*text.begin] : Trie::none;
-    for (const uint8_t *p = text.begin + 1; node != Trie::none; ++p) {
-      if (trie.isFinal(node))
-        return {p, stringAt(tokenizer, trie.value(node))};
-      if (p == text.end)
-        break;
-      node = trie.child(node, *p);
-    }
-    return {text.begin, text};
+    return replaced(keys.shortest(text), text);
   }
 
 private:
+  Found replaced(Trie::Match match, Text text) const {
+    if (match.value == Trie::none)
+      return {text.begin, text};
+    return {match.end, stringAt(tokenizer, match.value)};
+  }
+
   const PareTokenizer &tokenizer;
-  Trie trie;
-  uint32_t starts[256];
+  Keys keys;
 };
 
 void append(Buffer &out, Text text) { out.append(text.begin, text.size()); }
@@ -158,12 +143,7 @@ void precompiled(const PareTokenizer &t, Text in, Buffer &out) {
 class SentencePiece {
 public:
   SentencePiece(const PareTokenizer &t, uint32_t flags)
-      : map(t, PARE_TOK_CHARSMAP), flags(flags) {
-    if (const uint8_t *data = t.sections[PARE_TOK_USER].data) {
-      user = Trie(data);
-      user.children(0, userStarts);
-    }
-  }
+      : map(t, PARE_TOK_CHARSMAP), user(t, PARE_TOK_USER), flags(flags) {}
 
   void apply(Text in, Buffer &out) const {
     const bool removesExtra = flags & PARE_SP_REMOVE_EXTRA;
@@ -203,11 +183,9 @@ public:
 private:
   /// What the text begins with, and what it becomes.
   Map::Found take(Text in) const {
-    if (user) {
-      const auto [id, end] = user.longest(userStarts, in);
-      if (id != Trie::none)
-        return {end, {in.begin, end}};
-    }
+    const auto [id, end] = user.longest(in);
+    if (id != Trie::none)
+      return {end, {in.begin, end}};
     const Map::Found found = map.longest(in);
     if (found.end > in.begin)
       return found;
@@ -232,8 +210,7 @@ private:
   }
 
   Map map;
-  Trie user;
-  uint32_t userStarts[256];
+  Keys user;
   uint32_t flags;
 };
 

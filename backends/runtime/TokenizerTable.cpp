@@ -165,22 +165,21 @@ int pare_tokenizer_open(const uint8_t *table, uint64_t bytes,
   memset(out, 0, sizeof(*out));
   if (!table || !readSections(table, bytes, *out) || !checkSections(*out))
     return PARE_TOKENIZER_E_TABLE;
-  auto readStarts = [&](PareTokenizerTag tag, const uint8_t *prefix, uint64_t n,
-                        uint32_t *starts) {
+  auto readStarts = [&](PareTokenizerTag tag, Text prefix, uint32_t *starts) {
     memset(starts, 0xff, 256 * sizeof(uint32_t));
     if (!out->sections[tag].data)
       return;
     const Trie trie(out->sections[tag].data);
-    uint32_t node = 0;
-    for (uint64_t i = 0; i < n && node != Trie::none; ++i)
-      node = trie.child(node, prefix[i]);
+    const uint32_t node = trie.walk(0, prefix);
     if (node != Trie::none)
       trie.children(node, starts);
   };
+  const Text empty = {nullptr, nullptr};
   const auto &prefix = out->sections[PARE_TOK_PREFIX];
-  readStarts(PARE_TOK_VOCAB, nullptr, 0, out->word_starts);
-  readStarts(PARE_TOK_VOCAB, prefix.data, prefix.bytes, out->word_continues);
-  readStarts(PARE_TOK_ADDED_RAW, nullptr, 0, out->raw_starts);
-  readStarts(PARE_TOK_ADDED_NORMALIZED, nullptr, 0, out->normalized_starts);
+  readStarts(PARE_TOK_VOCAB, empty, out->word_starts);
+  readStarts(PARE_TOK_VOCAB, {prefix.data, prefix.data + prefix.bytes},
+             out->word_continues);
+  readStarts(PARE_TOK_ADDED_RAW, empty, out->raw_starts);
+  readStarts(PARE_TOK_ADDED_NORMALIZED, empty, out->normalized_starts);
   return PARE_TOKENIZER_OK;
 }

@@ -141,8 +141,6 @@ static uint32_t selectBit(uint64_t x, uint32_t k) {
   return position + uint32_t(__builtin_ctz(byte));
 }
 
-static uint64_t align8(uint64_t n) { return (n + 7) & ~uint64_t(7); }
-
 bool Trie::check(const uint8_t *section, uint64_t bytes) {
   if (bytes < sizeof(PareTokenizerTrie))
     return false;

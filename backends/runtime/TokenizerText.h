@@ -31,6 +31,9 @@ inline uint32_t decode(const uint8_t *p, const uint8_t *end,
   return decode(p, end, codePoint, valid);
 }
 
+/// Arrays in the table begin at multiples of 8 bytes.
+inline uint64_t align8(uint64_t n) { return (n + 7) & ~uint64_t(7); }
+
 /// Growing bytes from malloc. Once an allocation fails, `failed` stays set and
 /// what is pushed is lost.
 class Buffer {
@@ -103,6 +106,12 @@ public:
 
   /// The child of `node` along `label`, or none.
   uint32_t child(uint32_t node, uint8_t label) const;
+  /// The node that `text` leads to from `node`, or none.
+  uint32_t walk(uint32_t node, Text text) const {
+    for (const uint8_t *p = text.begin; p < text.end && node != none; ++p)
+      node = child(node, *p);
+    return node;
+  }
   /// The value of the key that ends at `node`, or none.
   uint32_t value(uint32_t node) const;
   bool isFinal(uint32_t node) const {
@@ -142,6 +151,41 @@ private:
   const uint8_t *values = nullptr;
   uint32_t numNodes = 0, numBlocks = 0, numSamples = 0, numValues = 0;
   uint32_t valueBytes = 0;
+};
+
+/// The trie of a section, searched from its root; without that section there
+/// is nothing to find.
+class Keys {
+public:
+  Keys(const PareTokenizer &t, PareTokenizerTag tag) {
+    if (const uint8_t *data = t.sections[tag].data) {
+      trie = Trie(data);
+      trie.children(0, starts);
+    }
+  }
+
+  /// The longest key that `text`, not empty, begins with.
+  Trie::Match longest(Text text) const {
+    if (!trie)
+      return {Trie::none, text.begin};
+    return trie.longest(starts, text);
+  }
+  /// The shortest one.
+  Trie::Match shortest(Text text) const {
+    uint32_t node = trie ? starts[*text.begin] : Trie::none;
+    for (const uint8_t *p = text.begin + 1; node != Trie::none; ++p) {
+      if (trie.isFinal(node))
+        return {trie.value(node), p};
+      if (p == text.end)
+        break;
+      node = trie.child(node, *p);
+    }
+    return {Trie::none, text.begin};
+  }
+
+private:
+  Trie trie;
+  uint32_t starts[256];
 };
 
 struct Workspace {
