@@ -73,14 +73,14 @@ public:
              state.flags & PARE_TOKENIZER_SKIP_SPECIAL);
   }
   void token(const Entry &entry);
-  void finish();
+  /// No byte follows: what is pending stays broken.
+  void flushPending();
 
 private:
   void put(Text text);
   void putReplacement() { put({replacement, replacement + 3}); }
   void pushBytes(Text bytes);
   void settle();
-  void flushPending();
   void plain(Entry entry, bool isFirst);
 
   PareTokenizerStream &state;
@@ -101,11 +101,10 @@ void Decoder::put(Text text) {
   out.put(text.begin, text.size());
 }
 
-/// Can more bytes make `bytes`, which are not whole, a character?
+/// Can more bytes make `bytes`, of which `decode` took `consumed` and found no
+/// character, one?
 bool isBeginning(const uint8_t *bytes, uint32_t n, uint32_t consumed) {
-  return consumed == n && ((n < 2 && bytes[0] >= 0xc2 && bytes[0] <= 0xdf) ||
-                           (n < 3 && (bytes[0] & 0xf0) == 0xe0) ||
-                           (n < 4 && bytes[0] >= 0xf0 && bytes[0] <= 0xf4));
+  return consumed == n && bytes[0] >= 0xc2 && bytes[0] <= 0xf4;
 }
 
 /// Puts what is whole or hopeless at the front of the pending bytes.
@@ -152,7 +151,6 @@ void Decoder::pushBytes(Text bytes) {
   }
 }
 
-/// No byte follows: what is pending stays broken.
 void Decoder::flushPending() {
   if (state.num_pending == 0)
     return;
@@ -225,8 +223,6 @@ void Decoder::token(const Entry &entry) {
   }
 }
 
-void Decoder::finish() { flushPending(); }
-
 /// Do the byte tokens from ids[0] on make valid UTF-8?
 bool isValidRun(const Decoder &decoder, const PareTokenizer &t,
                 const int32_t *ids, uint64_t n) {
@@ -288,7 +284,7 @@ int64_t pare_tokenizer_stream_finish(PareTokenizerStream *stream, char *out,
   if (capacity < pare_tokenizer_stream_capacity(stream->tokenizer))
     return PARE_TOKENIZER_E_CAPACITY;
   Output output = {reinterpret_cast<uint8_t *>(out), capacity};
-  Decoder(*stream, output).finish();
+  Decoder(*stream, output).flushPending();
   return int64_t(output.size);
 }
 
@@ -310,7 +306,7 @@ int64_t pare_tokenizer_decode(const PareTokenizer *tokenizer,
       inRun = isByte;
     decoder.token(entry);
   }
-  decoder.finish();
+  decoder.flushPending();
   if (out && output.size > capacity)
     return PARE_TOKENIZER_E_CAPACITY;
   return int64_t(output.size);
