@@ -1,6 +1,8 @@
 //===- Utf8.cpp -----------------------------------------------------------===//
 #include "frontend/tokenizer/Utf8.h"
 
+#include "llvm/Support/ConvertUTF.h"
+
 #include <array>
 
 using namespace llvm;
@@ -8,41 +10,22 @@ using namespace llvm;
 namespace pare::tokenizer {
 
 void appendUtf8(uint32_t c, std::string &out) {
-  if (c < 0x80) {
-    out.push_back(char(c));
-    return;
-  }
-  if (c < 0x800) {
-    out.push_back(char(0xc0 | c >> 6));
-  } else if (c < 0x10000) {
-    out.push_back(char(0xe0 | c >> 12));
-    out.push_back(char(0x80 | (c >> 6 & 0x3f)));
-  } else {
-    out.push_back(char(0xf0 | c >> 18));
-    out.push_back(char(0x80 | (c >> 12 & 0x3f)));
-    out.push_back(char(0x80 | (c >> 6 & 0x3f)));
-  }
-  out.push_back(char(0x80 | (c & 0x3f)));
+  char bytes[UNI_MAX_UTF8_BYTES_PER_CODE_POINT];
+  char *end = bytes;
+  ConvertCodePointToUTF8(c, end);
+  out.append(bytes, end);
 }
 
 uint32_t takeCodePoint(StringRef &text) {
-  const uint8_t lead = uint8_t(text.front());
-  const size_t length = lead < 0x80    ? 1
-                        : lead >= 0xf0 ? 4
-                        : lead >= 0xe0 ? 3
-                        : lead >= 0xc2 ? 2
-                                       : 0;
-  uint32_t c = length == 1 ? lead : lead & (0x7fu >> length);
-  bool valid = length > 0 && length <= text.size();
-  for (size_t i = 1; valid && i < length; ++i) {
-    valid = (uint8_t(text[i]) & 0xc0) == 0x80;
-    c = c << 6 | (uint8_t(text[i]) & 0x3f);
+  const UTF8 *end = text.bytes_begin();
+  UTF32 c;
+  if (convertUTF8Sequence(&end, text.bytes_end(), &c, strictConversion) !=
+      conversionOK) {
+    text = text.drop_front();
+    return UNI_REPLACEMENT_CHAR;
   }
-  constexpr uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  valid = valid && c >= smallest[length] && c <= 0x10ffff &&
-          (c < 0xd800 || c > 0xdfff);
-  text = text.drop_front(valid ? length : 1);
-  return valid ? c : 0xfffd;
+  text = text.drop_front(size_t(end - text.bytes_begin()));
+  return c;
 }
 
 /// Printable bytes of Latin-1 stand for themselves, the others in ascending
