@@ -153,11 +153,8 @@ void JsonReader::readRules(StringRef kind, const json::Object &object,
     } else if (behavior == "Removed" && !sawByteLevel) {
       rules = PARE_PRE_REMOVE_PUNCT;
     } else {
-      RegexNode set;
-      set.kind = RegexNode::Set;
-      set.set = CharSet::punctuation();
-      return addSplit(std::move(set), behavior, false,
-                      "pre_tokenizer.Punctuation", d);
+      return addSplit(RegexNode::makeSet(CharSet::punctuation()), behavior,
+                      false, "pre_tokenizer.Punctuation", d);
     }
   }
   if (sawByteLevel)
@@ -227,12 +224,10 @@ void JsonReader::readPreTokenizer(const json::Value *value, Description &d) {
              boolean(object, "invert", "pre_tokenizer", false),
              "pre_tokenizer.Split", d);
   } else if (kind == "Digits") {
-    RegexNode digit;
-    digit.kind = RegexNode::Set;
-    digit.set = CharSet::numeric();
     bool each = boolean(object, "individual_digits", "pre_tokenizer", false);
-    addSplit(std::move(digit), each ? "Isolated" : "Contiguous", false,
-             "pre_tokenizer.Digits", d);
+    addSplit(RegexNode::makeSet(CharSet::numeric()),
+             each ? "Isolated" : "Contiguous", false, "pre_tokenizer.Digits",
+             d);
   } else if (kind == "CharDelimiterSplit") {
     addSplit(literalRegex(string(object, "delimiter", "pre_tokenizer")),
              "Removed", false, "pre_tokenizer.CharDelimiterSplit", d);

@@ -36,6 +36,9 @@ struct RegexNode {
   std::vector<RegexNode> children;
   unsigned min = 1, max = 1;
   bool lazy = false, possessive = false;
+
+  static RegexNode makeSet(CharSet set);
+  static RegexNode makeLookAhead(CharSet set, bool atEnd);
 };
 
 /// Parses `pattern`, valid UTF-8. The error says what is not supported, in

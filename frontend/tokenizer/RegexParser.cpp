@@ -32,14 +32,8 @@ private:
     return {};
   }
 
-  static RegexNode makeSet(CharSet set) {
-    RegexNode node;
-    node.kind = RegexNode::Set;
-    node.set = std::move(set);
-    return node;
-  }
   RegexNode makeLiteral(const CharSet &set) {
-    return makeSet(ignoreCase ? set.caseFolded() : set);
+    return RegexNode::makeSet(ignoreCase ? set.caseFolded() : set);
   }
 
   RegexNode parseChoice();
@@ -144,14 +138,9 @@ RegexNode Parser::parseAtom() {
   if (rest.consume_front("\\"))
     return parseEscape();
   if (rest.consume_front("."))
-    return makeSet(CharSet('\n').inverted());
-  if (rest.consume_front("$")) {
-    RegexNode node;
-    node.kind = RegexNode::LookAhead;
-    node.set = CharSet('\n');
-    node.atEnd = true;
-    return node;
-  }
+    return RegexNode::makeSet(CharSet('\n').inverted());
+  if (rest.consume_front("$"))
+    return RegexNode::makeLookAhead('\n', /*atEnd=*/true);
   if (rest.front() == '^')
     return fail("'^' is not supported");
   if (StringRef("*+?").contains(rest.front()))
@@ -193,12 +182,8 @@ RegexNode Parser::parseLookAhead(bool negative) {
   // An inverted lookahead inside means one end of text more or less.
   if (one->kind != RegexNode::Set && one->kind != RegexNode::LookAhead)
     return fail("a lookahead for more than one character is not supported");
-  RegexNode node;
-  node.kind = RegexNode::LookAhead;
-  node.set = negative ? one->set.inverted() : one->set;
-  node.atEnd =
-      one->kind == RegexNode::LookAhead ? one->atEnd != negative : negative;
-  return node;
+  return RegexNode::makeLookAhead(negative ? one->set.inverted() : one->set,
+                                  one->atEnd != negative);
 }
 
 uint32_t Parser::parseHex(unsigned minDigits, unsigned maxDigits) {
@@ -295,16 +280,9 @@ uint32_t Parser::parseEscapedCodePoint(uint32_t letter) {
 
 RegexNode Parser::parseEscape() {
   if (auto set = parseClassEscape())
-    return makeSet(std::move(*set));
-  if (rest.front() == 'z' || rest.front() == 'Z') {
-    RegexNode node;
-    node.kind = RegexNode::LookAhead;
-    node.atEnd = true;
-    if (rest.front() == 'Z')
-      return fail("escape '\\Z' is not supported");
-    rest = rest.drop_front();
-    return node;
-  }
+    return RegexNode::makeSet(std::move(*set));
+  if (rest.consume_front("z"))
+    return RegexNode::makeLookAhead({}, /*atEnd=*/true);
   return makeLiteral(parseEscapedCodePoint(takeCodePoint(rest)));
 }
 
@@ -326,30 +304,27 @@ CharSet Parser::parseClass() {
 
 CharSet Parser::parseClassPart() {
   CharSet all;
-  bool first = true;
-  while (!rest.empty() && (first || rest.front() != ']') &&
-         !rest.starts_with("&&")) {
+  for (bool first = true; !rest.empty() && (first || rest.front() != ']') &&
+                          !rest.starts_with("&&");
+       first = false) {
     if (rest.starts_with("[:")) {
       fail("POSIX classes are not supported");
       break;
     }
     if (rest.consume_front("[")) {
       all.add(parseClass());
-      first = false;
       continue;
     }
     uint32_t low;
     if (rest.consume_front("\\")) {
       if (auto set = parseClassEscape()) {
         all.add(*set);
-        first = false;
         continue;
       }
       low = parseEscapedCodePoint(takeCodePoint(rest));
     } else {
       low = takeCodePoint(rest);
     }
-    first = false;
     uint32_t high = low;
     if (rest.starts_with("-") && rest.size() > 1 && rest[1] != ']') {
       StringRef before = rest;
@@ -378,18 +353,29 @@ CharSet Parser::parseClassPart() {
 
 } // namespace
 
+RegexNode RegexNode::makeSet(CharSet set) {
+  RegexNode node;
+  node.kind = Set;
+  node.set = std::move(set);
+  return node;
+}
+
+RegexNode RegexNode::makeLookAhead(CharSet set, bool atEnd) {
+  RegexNode node;
+  node.kind = LookAhead;
+  node.set = std::move(set);
+  node.atEnd = atEnd;
+  return node;
+}
+
 Expected<RegexNode> parseRegex(StringRef pattern) {
   return Parser(pattern).parse();
 }
 
 RegexNode literalRegex(StringRef text) {
   RegexNode node;
-  while (!text.empty()) {
-    RegexNode one;
-    one.kind = RegexNode::Set;
-    one.set = CharSet(takeCodePoint(text));
-    node.children.push_back(std::move(one));
-  }
+  while (!text.empty())
+    node.children.push_back(RegexNode::makeSet(takeCodePoint(text)));
   return node;
 }
 
