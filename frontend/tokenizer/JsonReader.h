@@ -76,8 +76,8 @@ private:
 
   llvm::StringRef path;
   std::string message;
-  bool sawByteLevel = false;                 ///< a ByteLevel pre-tokenizer
-  bool sawFallback = false, sawFuse = false; ///< of the decoder
+  bool sawByteLevel = false; ///< a ByteLevel pre-tokenizer
+  bool sawFuse = false;      ///< of the decoder
 };
 
 /// The pattern of GPT-2, which ByteLevel splits by.
