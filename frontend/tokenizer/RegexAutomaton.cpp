@@ -227,10 +227,8 @@ public:
     for (size_t state = 0; state < lists.size(); ++state) {
       if (lists.size() > maxStates)
         return tooLarge();
-      for (uint32_t c = 0; c <= classes.count; ++c) {
-        const std::vector<uint32_t> list = lists[state];
-        out.next.push_back(advance(list, c));
-      }
+      for (uint32_t c = 0; c <= classes.count; ++c)
+        out.next.push_back(advance(*lists[state], c));
     }
     out.numStates = uint32_t(lists.size());
     return out;
@@ -242,7 +240,7 @@ private:
       return PARE_PATTERN_DEAD;
     auto [entry, isNew] = states.try_emplace(list, lists.size());
     if (isNew)
-      lists.push_back(list);
+      lists.push_back(&entry->first);
     return uint16_t(std::min<size_t>(entry->second, maxStates));
   }
 
@@ -290,7 +288,7 @@ private:
   const Program &program;
   const Classes &classes;
   std::map<std::vector<uint32_t>, size_t> states;
-  std::vector<std::vector<uint32_t>> lists;
+  std::vector<const std::vector<uint32_t> *> lists; ///< keys of `states`
   std::vector<bool> seen;
 };
 
