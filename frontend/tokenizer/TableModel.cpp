@@ -89,7 +89,6 @@ Expected<std::string> spell(StringRef text, const Description &d) {
 
 Error writeBpe(const Description &d, TableWriter &table) {
   const std::vector<Token> tokens = spellings(d);
-  const uint32_t flags = modelFlags(d);
   Expected<std::string> prefix = spell(d.prefix, d);
   if (!prefix)
     return prefix.takeError();
@@ -100,7 +99,7 @@ Error writeBpe(const Description &d, TableWriter &table) {
   table.add(PARE_TOK_SUFFIX, ArrayRef(suffix->data(), suffix->size()));
 
   std::vector<int32_t> bytes = d.byteIds;
-  if (flags & PARE_BPE_BYTES) {
+  if (d.byteLevel) {
     bytes.assign(256, -1);
     for (const Token &token : tokens)
       if (token.text.size() == 1)
@@ -108,10 +107,9 @@ Error writeBpe(const Description &d, TableWriter &table) {
   }
   table.add(PARE_TOK_BYTES, ArrayRef(bytes));
 
-  const bool whole =
-      (flags & PARE_BPE_IGNORE_MERGES) || d.model == PARE_TOKENIZER_BPE_SCORES;
-  const bool plainBytes =
-      flags & PARE_BPE_BYTES && prefix->empty() && suffix->empty();
+  const bool whole = d.config.model_flags & PARE_BPE_IGNORE_MERGES ||
+                     d.model == PARE_TOKENIZER_BPE_SCORES;
+  const bool plainBytes = d.byteLevel && prefix->empty() && suffix->empty();
   if (whole || !plainBytes) {
     std::vector<Token> keys;
     for (const Token &token : tokens)
@@ -148,8 +146,9 @@ uint32_t modelFlags(const Description &d) {
       d.model == PARE_TOKENIZER_BPE || d.model == PARE_TOKENIZER_BPE_SCORES;
   if (bpe && d.byteLevel)
     flags |= PARE_BPE_BYTES;
-  if (bpe && !d.byteLevel && spacesStart(spellings(d)) && d.user.empty() &&
-      d.prefix.empty() && d.suffix.empty() && !(flags & PARE_BPE_IGNORE_MERGES))
+  if (bpe && !d.byteLevel && d.user.empty() && d.prefix.empty() &&
+      d.suffix.empty() && !(flags & PARE_BPE_IGNORE_MERGES) &&
+      spacesStart(spellings(d)))
     flags |= PARE_BPE_SPACE_STARTS;
   return flags;
 }
