@@ -2,6 +2,7 @@
 #include "frontend/tokenizer/Description.h"
 
 #include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/Twine.h"
@@ -42,6 +43,24 @@ StringMap<int32_t> idsOf(const Description &d) {
   for (const Token &token : d.vocab)
     ids.try_emplace(token.text, token.id);
   return ids;
+}
+
+Expected<Merge> mergeOf(StringRef left, StringRef right, StringRef prefix,
+                        const StringMap<int32_t> &ids) {
+  const StringRef tail =
+      right.size() >= prefix.size() ? right.drop_front(prefix.size()) : right;
+  const std::string both = (left + tail).str();
+  const StringRef tokens[] = {left, right, both};
+  int32_t found[3];
+  for (auto [index, token] : llvm::enumerate(tokens)) {
+    auto it = ids.find(token);
+    if (it == ids.end())
+      return createStringError(inconvertibleErrorCode(),
+                               "token '" + token +
+                                   "' is not in the vocabulary");
+    found[index] = it->second;
+  }
+  return Merge{found[0], found[1], found[2]};
 }
 
 std::optional<uint8_t> byteToken(StringRef text) {

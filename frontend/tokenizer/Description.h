@@ -82,6 +82,12 @@ llvm::Error finishVocabulary(Description &description, llvm::StringRef unk,
 /// The id of each text of `description.vocab`.
 llvm::StringMap<int32_t> idsOf(const Description &description);
 
+/// The merge of two tokens, whose result has `right` without `prefix` (of
+/// pieces inside a word); the error names the token that `ids` lacks.
+llvm::Expected<Merge> mergeOf(llvm::StringRef left, llvm::StringRef right,
+                              llvm::StringRef prefix,
+                              const llvm::StringMap<int32_t> &ids);
+
 /// Fills `byteIds` with the tokens <0x00> to <0xFF>, as many as there are.
 void findByteTokens(Description &description,
                     const llvm::StringMap<int32_t> &ids);

@@ -157,7 +157,7 @@ private:
   Error readMerges(Description &d) const {
     if (v.merges.empty())
       return fail("tokenizer.ggml.merges: missing or empty");
-    StringMap<int32_t> ids = idsOf(d);
+    const StringMap<int32_t> ids = idsOf(d);
     for (size_t i = 0; i < v.merges.size(); ++i) {
       StringRef text = v.merges[i];
       const size_t at = text.find(' ', 1);
@@ -166,17 +166,11 @@ private:
                                                               : at + 1);
       if (left.empty() || right.empty())
         return fail("tokenizer.ggml.merges[" + Twine(i) + "]: not two tokens");
-      int32_t found[3];
-      const std::string both = (left + right).str();
-      const StringRef parts[] = {left, right, both};
-      for (auto [index, part] : llvm::enumerate(parts)) {
-        auto it = ids.find(part);
-        if (it == ids.end())
-          return fail("tokenizer.ggml.merges[" + Twine(i) + "]: token '" +
-                      part + "' is not in the vocabulary");
-        found[index] = it->second;
-      }
-      d.merges.push_back({found[0], found[1], found[2]});
+      Expected<Merge> merge = mergeOf(left, right, /*prefix=*/"", ids);
+      if (!merge)
+        return fail("tokenizer.ggml.merges[" + Twine(i) +
+                    "]: " + toString(merge.takeError()));
+      d.merges.push_back(*merge);
     }
     return Error::success();
   }

@@ -37,21 +37,12 @@ std::string JsonReader::readWordPiece(const json::Object &model,
 }
 
 /// Merges are pairs or, in older files, texts with a space between the two.
-void JsonReader::readMerges(const json::Object &model, Description &d) {
+void JsonReader::readMerges(const json::Object &model,
+                            const StringMap<int32_t> &ids, Description &d) {
   const json::Array *merges = model.getArray("merges");
   if (!merges)
     return void(fail("model.merges: not a list"));
-  StringMap<int32_t> ids = idsOf(d);
-  auto idOf = [&](StringRef text, size_t at) {
-    auto found = ids.find(text);
-    if (found == ids.end()) {
-      fail("model.merges[" + Twine(at) + "]: token '" + text +
-           "' is not in the vocabulary");
-      return 0;
-    }
-    return found->second;
-  };
-  for (size_t i = 0; i < merges->size() && !failed(); ++i) {
+  for (size_t i = 0; i < merges->size(); ++i) {
     StringRef left, right;
     if (auto text = (*merges)[i].getAsString()) {
       if (text->starts_with("#version"))
@@ -66,11 +57,11 @@ void JsonReader::readMerges(const json::Object &model, Description &d) {
     }
     if (left.empty() || right.empty())
       return void(fail("model.merges[" + Twine(i) + "]: not two tokens"));
-    StringRef tail = right;
-    if (!d.prefix.empty() && tail.size() >= d.prefix.size())
-      tail = tail.drop_front(d.prefix.size());
-    d.merges.push_back(
-        {idOf(left, i), idOf(right, i), idOf((left + tail).str(), i)});
+    Expected<Merge> merge = mergeOf(left, right, d.prefix, ids);
+    if (!merge)
+      return void(fail("model.merges[" + Twine(i) +
+                       "]: " + toString(merge.takeError())));
+    d.merges.push_back(*merge);
   }
 }
 
@@ -86,10 +77,12 @@ std::string JsonReader::readBpe(const json::Object &model, Description &d) {
   if (boolean(model, "ignore_merges", "model", false))
     flags |= PARE_BPE_IGNORE_MERGES;
   readVocab(model, d);
-  if (!failed())
-    readMerges(model, d);
-  if (!failed() && flags & PARE_MODEL_BYTE_FALLBACK)
-    findByteTokens(d, idsOf(d));
+  if (!failed()) {
+    const StringMap<int32_t> ids = idsOf(d);
+    readMerges(model, ids, d);
+    if (flags & PARE_MODEL_BYTE_FALLBACK)
+      findByteTokens(d, ids);
+  }
   return optionalString(model, "unk_token", "model").str();
 }
 

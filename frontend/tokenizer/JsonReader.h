@@ -67,7 +67,8 @@ private:
   std::string readWordPiece(const llvm::json::Object &model, Description &d);
   std::string readBpe(const llvm::json::Object &model, Description &d);
   std::string readUnigram(const llvm::json::Object &model, Description &d);
-  void readMerges(const llvm::json::Object &model, Description &d);
+  void readMerges(const llvm::json::Object &model,
+                  const llvm::StringMap<int32_t> &ids, Description &d);
   void readTemplate(const llvm::json::Object &processor, llvm::StringRef key,
                     std::vector<PareTokenizerPiece> &out);
   std::optional<int32_t> namedId(const llvm::json::Object &processor,
