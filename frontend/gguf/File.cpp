@@ -2,6 +2,7 @@
 #include "frontend/gguf/File.h"
 #include "frontend/Importer.h"
 #include "frontend/gguf/Layout.h"
+#include "frontend/weights/Overlap.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/Endian.h"
@@ -54,7 +55,6 @@ private:
   llvm::Error readMetadata(uint64_t count);
   llvm::Error readTensor(uint64_t index);
   llvm::Error placeTensors();
-  llvm::Error checkOverlap() const;
 
   std::shared_ptr<MappedFile> file_;
   ArrayRef<uint8_t> rest_;
@@ -181,22 +181,6 @@ llvm::Error Reader::placeTensors() {
   return llvm::Error::success();
 }
 
-llvm::Error Reader::checkOverlap() const {
-  std::vector<const Tensor *> order;
-  for (const Tensor &tensor : tensors_)
-    if (tensor.size > 0)
-      order.push_back(&tensor);
-  llvm::sort(order, [](const Tensor *a, const Tensor *b) {
-    return a->offset < b->offset;
-  });
-  for (size_t i = 1; i < order.size(); ++i)
-    if (order[i - 1]->offset + order[i - 1]->size > order[i]->offset)
-      return fail("tensors '" + order[i - 1]->name + "' and '" +
-                  order[i]->name + "' overlap at offset " +
-                  Twine(order[i]->offset));
-  return llvm::Error::success();
-}
-
 llvm::Error Reader::read() {
   if (llvm::Error error = readVersion())
     return error;
@@ -218,7 +202,10 @@ llvm::Error Reader::read() {
       return error;
   if (llvm::Error error = placeTensors())
     return error;
-  return checkOverlap();
+  std::vector<TensorRange> ranges;
+  for (const Tensor &tensor : tensors_)
+    ranges.push_back({tensor.name, tensor.offset, tensor.size});
+  return checkOverlap(file_->path(), ranges);
 }
 
 //===----------------------------------------------------------------------===//

@@ -1,6 +1,7 @@
 //===- Reader.cpp - safetensors files -------------------------------------===//
 #include "frontend/safetensors/Reader.h"
 #include "frontend/Json.h"
+#include "frontend/weights/Overlap.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -85,21 +86,18 @@ static llvm::Expected<Tensor> parseTensor(const llvm::json::Value &value,
                 data + begin, end - begin};
 }
 
+/// Checks the tensors of `file` alone.
 static llvm::Error checkOverlap(const Tensors &tensors,
                                 const MappedFile &file) {
-  std::vector<std::pair<uint64_t, StringRef>> order;
+  std::vector<TensorRange> ranges;
   for (const auto &item : tensors)
-    if (item.getValue().file.get() == &file && item.getValue().size > 0)
-      order.emplace_back(item.getValue().offset, item.getKey());
-  llvm::sort(order);
-  for (size_t i = 1; i < order.size(); ++i) {
-    const Tensor &previous = tensors.find(order[i - 1].second)->getValue();
-    if (previous.offset + previous.size > order[i].first)
-      return llvm::createStringError(
-          file.path() + ": tensors '" + order[i - 1].second + "' and '" +
-          order[i].second + "' overlap at offset " + Twine(order[i].first));
-  }
-  return llvm::Error::success();
+    if (item.getValue().file.get() == &file)
+      ranges.push_back(
+          {item.getKey(), item.getValue().offset, item.getValue().size});
+  llvm::sort(ranges, [](const TensorRange &a, const TensorRange &b) {
+    return a.name < b.name;
+  });
+  return checkOverlap(file.path(), ranges);
 }
 
 llvm::Error readFile(StringRef path, MLIRContext &context, Tensors &tensors) {
