@@ -16,9 +16,13 @@ struct KeyNames {
       ropeFactor, normEpsilon, experts, expertsUsed;
 };
 
-/// Fills in what follows from the architecture and from the source alone;
-/// `layers`, `hidden` and `experts` are set.
+/// Fills in what follows from the architecture and from the source alone, and
+/// what holds where the source is silent: activation and soft caps. `layers`,
+/// `hidden` and `experts` are set.
 void applyFamily(DecoderConfig &config, bool isGguf);
+
+/// One layer in so many has no window where the source is silent; 0: none.
+int64_t getWindowPattern(Architecture architecture);
 
 /// Fills in sizes that follow from others and refuses contradictions.
 llvm::Error checkConfig(DecoderConfig &config, llvm::StringRef path,

@@ -78,12 +78,31 @@ void applyFamily(DecoderConfig &config, bool isGguf) {
     config.rope.style = RopeStyle::Interleaved;
   if (isGemma)
     config.embeddingScale = std::sqrt(double(config.hidden));
+  if (isGemma || a == A::Gpt2)
+    config.activation = Activation::GeluTanh;
+  else if (a == A::GptNeoX)
+    config.activation = Activation::Gelu;
+  if (a == A::Gemma2) {
+    config.attentionSoftCap = 50;
+    config.finalSoftCap = 30;
+  }
   for (auto [index, layer] : llvm::enumerate(config.layers)) {
     if (a == A::Gpt2)
       layer.hasRope = false;
     else if (a == A::SmolLM3)
       layer.hasRope = (index + 1) % 4 != 0;
     layer.isSparse = config.experts.count > 0;
+  }
+}
+
+int64_t getWindowPattern(Architecture architecture) {
+  switch (architecture) {
+  case Architecture::Gemma2:
+    return 2;
+  case Architecture::Gemma3:
+    return 6;
+  default:
+    return 0;
   }
 }
 

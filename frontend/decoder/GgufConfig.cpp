@@ -119,10 +119,7 @@ void Filler::readSizes() {
 
 void Filler::readWindows() {
   int64_t window = integer("attention.sliding_window", 0, maxRows, 0);
-  // One layer in `pattern` sees everything; 0: none does.
-  int64_t pattern = config_.architecture == Architecture::Gemma2   ? 2
-                    : config_.architecture == Architecture::Gemma3 ? 6
-                                                                   : 0;
+  int64_t pattern = getWindowPattern(config_.architecture);
   if (config_.architecture == Architecture::Gemma2 && window == 0)
     window = 4096;
   const gguf::Value *given =
@@ -235,16 +232,10 @@ llvm::Expected<DecoderConfig> Filler::fill() {
                                   : "attention.layer_norm_rms_epsilon";
   config_.normEpsilon = take(metadata_.getNumber(key(epsilon)));
   const A a = config_.architecture;
-  if (a == A::Gemma2 || a == A::Gemma3)
-    config_.activation = Activation::GeluTanh;
-  else if (a == A::Gpt2)
-    config_.activation = Activation::GeluTanh;
-  else if (a == A::GptNeoX)
-    config_.activation = Activation::Gelu;
   config_.attentionSoftCap =
-      number("attn_logit_softcapping", a == A::Gemma2 ? 50 : 0);
+      number("attn_logit_softcapping", config_.attentionSoftCap);
   config_.finalSoftCap =
-      number("final_logit_softcapping", a == A::Gemma2 ? 30 : 0);
+      number("final_logit_softcapping", config_.finalSoftCap);
   config_.queryScale = number("attention.scale", 0);
   // The 27B models of Gemma 2 and 3 scale by hidden / heads.
   size_t layers = config_.layers.size();

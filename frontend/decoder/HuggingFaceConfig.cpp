@@ -268,10 +268,9 @@ void Filler::readWindows() {
   if (types && types->getAsArray())
     return readLayerTypes(*types->getAsArray(), window);
 
-  int64_t pattern = is(A::Gemma2) ? 2
-                    : is(A::Gemma3)
-                        ? integer("sliding_window_pattern", 1, maxLayers, 6)
-                        : 0;
+  int64_t pattern = getWindowPattern(config_.architecture);
+  if (is(A::Gemma3))
+    pattern = integer("sliding_window_pattern", 1, maxLayers, pattern);
   int64_t firstWindow = is(A::Qwen2) || is(A::Qwen3)
                             ? integer("max_window_layers", 0, maxRows, 28)
                             : 0;
@@ -424,11 +423,9 @@ void Filler::readActivation() {
   StringRef key = isGemma()                ? "hidden_activation"
                   : is(Architecture::Gpt2) ? "activation_function"
                                            : "hidden_act";
-  StringRef fallback = isGemma()                   ? "gelu_pytorch_tanh"
-                       : is(Architecture::Gpt2)    ? "gelu_new"
-                       : is(Architecture::GptNeoX) ? "gelu"
-                                                   : "silu";
-  std::string name = reader_.text(object_, key, fallback);
+  if (!Reader::find(object_, key))
+    return;
+  std::string name = reader_.text(object_, key, "");
   auto activation = llvm::StringSwitch<std::optional<Activation>>(name)
                         .Cases({"silu", "swish"}, Activation::Silu)
                         .Case("gelu", Activation::Gelu)
@@ -437,10 +434,10 @@ void Filler::readActivation() {
                         .Case("relu", Activation::Relu)
                         .Default(std::nullopt);
   if (!activation)
-    reader_.fail("'" + key + "' is '" + name +
-                 "'; silu, gelu, gelu_new, gelu_pytorch_tanh and relu are "
-                 "supported");
-  config_.activation = activation.value_or(Activation::Silu);
+    return reader_.fail("'" + key + "' is '" + name +
+                        "'; silu, gelu, gelu_new, gelu_pytorch_tanh and relu "
+                        "are supported");
+  config_.activation = *activation;
 }
 
 void Filler::readScales() {
@@ -456,13 +453,13 @@ void Filler::readScales() {
     reader_.fail("'query_pre_attn_scalar' must be positive");
   else
     config_.queryScale = 1 / std::sqrt(scalar);
-  bool isGemma2 = is(A::Gemma2);
   // null: none; absent: what the class says.
   auto cap = [&](StringRef key, double fallback) {
     return reader_.number(object_, key, object_.get(key) ? 0 : fallback);
   };
-  config_.attentionSoftCap = cap("attn_logit_softcapping", isGemma2 ? 50 : 0);
-  config_.finalSoftCap = cap("final_logit_softcapping", isGemma2 ? 30 : 0);
+  config_.attentionSoftCap =
+      cap("attn_logit_softcapping", config_.attentionSoftCap);
+  config_.finalSoftCap = cap("final_logit_softcapping", config_.finalSoftCap);
 }
 
 llvm::Expected<DecoderConfig> Filler::fill() {
