@@ -12,8 +12,8 @@ constexpr int64_t maxWidth = 1 << 24, maxRows = 1 << 28, maxLayers = 10'000,
 
 /// What a source calls things, for errors.
 struct KeyNames {
-  llvm::StringRef hidden, heads, kvHeads, headDim, ropeDims, ropeBase,
-      ropeFactor, normEpsilon, experts, expertsUsed;
+  std::string hidden, heads, kvHeads, headDim, ropeDims, ropeBase, ropeFactor,
+      normEpsilon, experts, expertsUsed;
 };
 
 /// Fills in what follows from the architecture and from the source alone, and

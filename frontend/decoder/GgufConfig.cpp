@@ -249,18 +249,16 @@ llvm::Expected<DecoderConfig> Filler::fill() {
   if (!error_.empty())
     return llvm::createStringError(error_);
 
-  std::string names[] = {key("embedding_length"),
-                         key("attention.head_count"),
-                         key("attention.head_count_kv"),
-                         key("attention.key_length"),
-                         key("rope.dimension_count"),
-                         key("rope.freq_base"),
-                         key("rope.scaling.factor"),
-                         key(epsilon),
-                         key("expert_count"),
-                         key("expert_used_count")};
-  KeyNames keys{names[0], names[1], names[2], names[3], names[4],
-                names[5], names[6], names[7], names[8], names[9]};
+  KeyNames keys{.hidden = key("embedding_length"),
+                .heads = key("attention.head_count"),
+                .kvHeads = key("attention.head_count_kv"),
+                .headDim = key("attention.key_length"),
+                .ropeDims = key("rope.dimension_count"),
+                .ropeBase = key("rope.freq_base"),
+                .ropeFactor = key("rope.scaling.factor"),
+                .normEpsilon = key(epsilon),
+                .experts = key("expert_count"),
+                .expertsUsed = key("expert_used_count")};
   if (llvm::Error error = checkConfig(config_, file_.path(), keys))
     return error;
   return std::move(config_);

@@ -145,11 +145,29 @@ std::optional<int64_t> getOptional(int64_t fallback) {
   return fallback ? std::optional<int64_t>(fallback) : std::nullopt;
 }
 
+KeyNames getKeys(Architecture architecture) {
+  bool isGpt2 = architecture == Architecture::Gpt2;
+  bool isNeoX = architecture == Architecture::GptNeoX;
+  return {.hidden = isGpt2 ? "n_embd" : "hidden_size",
+          .heads = isGpt2 ? "n_head" : "num_attention_heads",
+          .kvHeads = "num_key_value_heads",
+          .headDim = "head_dim",
+          .ropeDims = isNeoX ? "rotary_pct" : "partial_rotary_factor",
+          .ropeBase = isNeoX ? "rotary_emb_base" : "rope_theta",
+          .ropeFactor = "factor",
+          .normEpsilon = isGpt2   ? "layer_norm_epsilon"
+                         : isNeoX ? "layer_norm_eps"
+                                  : "rms_norm_eps",
+          .experts = "num_experts",
+          .expertsUsed = "num_experts_per_tok"};
+}
+
 /// Reads one config.json.
 class Filler {
 public:
   Filler(const Family &family, const llvm::json::Object &object, StringRef path)
-      : family_(family), object_(object), path_(path), reader_(path) {
+      : family_(family), object_(object), path_(path), reader_(path),
+        keys_(getKeys(family.architecture)) {
     config_.architecture = family.architecture;
   }
 
@@ -181,6 +199,7 @@ private:
   const llvm::json::Object &object_;
   std::string path_;
   Reader reader_;
+  KeyNames keys_;
   DecoderConfig config_;
 };
 
@@ -341,9 +360,8 @@ void Filler::readRope(const llvm::json::Object &object, double base,
       !(rope.highFrequency > rope.lowFrequency))
     reader_.fail("'high_freq_factor' must be above 'low_freq_factor'");
 
-  double part = is(Architecture::GptNeoX)
-                    ? reader_.number(object_, "rotary_pct", 0.25)
-                    : reader_.number(object_, "partial_rotary_factor", 1);
+  double part = reader_.number(object_, keys_.ropeDims,
+                               is(Architecture::GptNeoX) ? 0.25 : 1);
   part = reader_.number(object, "partial_rotary_factor", part);
   if (!(part > 0 && part <= 1))
     reader_.fail("the part of each head that rotates must be from 0 to 1");
@@ -357,9 +375,7 @@ void Filler::readRopes() {
   if (is(Architecture::Gpt2))
     return;
   bool isGemma3 = is(Architecture::Gemma3);
-  StringRef baseKey =
-      is(Architecture::GptNeoX) ? "rotary_emb_base" : "rope_theta";
-  double base = reader_.number(object_, baseKey, family_.ropeBase);
+  double base = reader_.number(object_, keys_.ropeBase, family_.ropeBase);
   double localBase = reader_.number(object_, "rope_local_base_freq", 10000);
   const llvm::json::Object none;
   auto getObject = [&](const llvm::json::Object &parent, StringRef key) {
@@ -441,11 +457,8 @@ void Filler::readActivation() {
 }
 
 void Filler::readScales() {
-  using A = Architecture;
-  StringRef epsilonKey = is(A::Gpt2)      ? "layer_norm_epsilon"
-                         : is(A::GptNeoX) ? "layer_norm_eps"
-                                          : "rms_norm_eps";
-  config_.normEpsilon = reader_.number(object_, epsilonKey, family_.epsilon);
+  config_.normEpsilon =
+      reader_.number(object_, keys_.normEpsilon, family_.epsilon);
   if (!isGemma())
     return;
   double scalar = reader_.number(object_, "query_pre_attn_scalar", 256);
@@ -463,8 +476,7 @@ void Filler::readScales() {
 }
 
 llvm::Expected<DecoderConfig> Filler::fill() {
-  bool isGpt2 = is(Architecture::Gpt2);
-  if (isGpt2)
+  if (is(Architecture::Gpt2))
     readGpt2Sizes();
   else
     readSizes();
@@ -481,20 +493,7 @@ llvm::Expected<DecoderConfig> Filler::fill() {
   readScales();
   if (!reader_.error().empty())
     return llvm::createStringError(reader_.error());
-  bool isNeoX = is(Architecture::GptNeoX);
-  KeyNames keys{.hidden = isGpt2 ? "n_embd" : "hidden_size",
-                .heads = isGpt2 ? "n_head" : "num_attention_heads",
-                .kvHeads = "num_key_value_heads",
-                .headDim = "head_dim",
-                .ropeDims = isNeoX ? "rotary_pct" : "partial_rotary_factor",
-                .ropeBase = isNeoX ? "rotary_emb_base" : "rope_theta",
-                .ropeFactor = "factor",
-                .normEpsilon = isGpt2   ? "layer_norm_epsilon"
-                               : isNeoX ? "layer_norm_eps"
-                                        : "rms_norm_eps",
-                .experts = "num_experts",
-                .expertsUsed = "num_experts_per_tok"};
-  if (llvm::Error error = checkConfig(config_, path_, keys))
+  if (llvm::Error error = checkConfig(config_, path_, keys_))
     return error;
   return std::move(config_);
 }
