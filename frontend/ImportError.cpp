@@ -18,14 +18,18 @@ llvm::Error makeUnsupportedError(llvm::StringRef path,
   return llvm::createStringError(path + ": not supported: " + list);
 }
 
+std::string onOneLine(llvm::StringRef text) {
+  std::string line = text.str();
+  for (char &c : line)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = '?';
+  return line;
+}
+
 llvm::Error onOneLine(llvm::Error error) {
   if (!error)
     return error;
-  std::string message = llvm::toString(std::move(error));
-  for (char &c : message)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      c = '?';
-  return llvm::createStringError(message);
+  return llvm::createStringError(onOneLine(llvm::toString(std::move(error))));
 }
 
 std::string getModelName(llvm::StringRef path) {

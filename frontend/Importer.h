@@ -88,7 +88,9 @@ public:
 llvm::Error makeUnsupportedError(llvm::StringRef path,
                                  llvm::ArrayRef<Unsupported> unsupported);
 
-/// The same error on one line: names in damaged files may hold anything.
+/// The same text or error on one line: names in damaged files may hold
+/// anything.
+std::string onOneLine(llvm::StringRef text);
 llvm::Error onOneLine(llvm::Error error);
 
 /// Model::name of a path: its stem.

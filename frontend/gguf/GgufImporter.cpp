@@ -11,15 +11,6 @@ namespace {
 
 using llvm::StringRef;
 
-/// A name on one line.
-std::string print(StringRef name) {
-  std::string text = name.str();
-  for (char &c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      c = '?';
-  return text;
-}
-
 /// Types of blocks that cannot be taken apart, then the graph.
 llvm::Expected<std::vector<Unsupported>> list(const gguf::File &file) {
   std::map<StringRef, unsigned> types;
@@ -100,10 +91,10 @@ public:
     if (file->numShards() > 1)
       contents.format += ", " + std::to_string(file->numShards()) + " shards";
     for (const gguf::Metadata::Entry &entry : file->metadata().entries())
-      contents.metadata.emplace_back(print(entry.key), entry.value.print());
+      contents.metadata.emplace_back(onOneLine(entry.key), entry.value.print());
     for (const gguf::Tensor &tensor : file->tensors())
       contents.tensors.push_back(
-          {print(tensor.name), tensor.type->name.str(),
+          {onOneLine(tensor.name), tensor.type->name.str(),
            std::vector<int64_t>(tensor.shape.begin(), tensor.shape.end()),
            tensor.getNumElements(), tensor.size});
     if (llvm::Expected<decoder::DecoderConfig> config =
