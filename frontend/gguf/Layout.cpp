@@ -17,7 +17,7 @@ static constexpr unsigned maxFiles = 10'000;
 
 /// `stem` + number + … of a shard or part.
 struct NumberedName {
-  StringRef stem, digits;
+  StringRef stem;
   unsigned number = 0, count = 0; ///< `count` of shards only
 };
 
@@ -33,7 +33,6 @@ static std::optional<NumberedName> parseShardName(StringRef name) {
       count.getAsInteger(10, result.count))
     return std::nullopt;
   result.stem = stem;
-  result.digits = number;
   return result;
 }
 
@@ -41,11 +40,11 @@ static std::optional<NumberedName> parseShardName(StringRef name) {
 static std::optional<NumberedName> parsePartName(StringRef name) {
   NumberedName result;
   StringRef stem = name.rtrim("0123456789");
+  StringRef digits = name.drop_front(stem.size());
   result.stem = stem;
-  result.digits = name.drop_front(stem.size());
   if (!(stem.ends_with(".part") || stem.ends_with(".part-")) ||
-      result.digits.empty() || result.digits.size() > 6 ||
-      result.digits.getAsInteger(10, result.number))
+      digits.empty() || digits.size() > 6 ||
+      digits.getAsInteger(10, result.number))
     return std::nullopt;
   return result;
 }

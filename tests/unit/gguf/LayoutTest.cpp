@@ -92,7 +92,6 @@ TEST_F(LayoutTest, PartsAreOneFile) {
   std::string whole = makeSmallFile();
   for (size_t size : {size_t(100), whole.size() / 2, size_t(4096)})
     for (unsigned first : {0u, 1u}) {
-      TemporaryFolder other;
       writeParts(whole, size, first);
       std::string start = "m.gguf.part0" + std::to_string(first);
       llvm::Expected<File> file = File::open(folder_.path(start));
