@@ -11,14 +11,6 @@
 namespace pare::gguf {
 namespace {
 
-std::vector<uint8_t> makeRandom(size_t size) {
-  std::mt19937 random(7);
-  std::vector<uint8_t> bytes(size);
-  for (uint8_t &byte : bytes)
-    byte = uint8_t(random());
-  return bytes;
-}
-
 /// Types with a storage.
 std::vector<const TensorType *> getBlockTypes() {
   std::vector<const TensorType *> types;

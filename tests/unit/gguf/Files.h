@@ -9,14 +9,20 @@
 
 namespace pare::gguf {
 
+inline std::vector<uint8_t> makeRandom(size_t size, unsigned seed = 7) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> bytes(size);
+  for (uint8_t &byte : bytes)
+    byte = uint8_t(random());
+  return bytes;
+}
+
 /// Adds a tensor of seeded random bytes.
 inline void addRandom(Writer &writer, llvm::StringRef name,
                       llvm::StringRef type, llvm::ArrayRef<int64_t> shape) {
   const TensorType &tensorType = *findTensorType(type);
-  std::mt19937 random(name.size());
-  std::vector<uint8_t> bytes(*tensorType.getBytes(shape));
-  for (uint8_t &byte : bytes)
-    byte = uint8_t(random());
+  std::vector<uint8_t> bytes =
+      makeRandom(*tensorType.getBytes(shape), unsigned(name.size()));
   writer.addTensor(name, tensorType, shape, [bytes](llvm::raw_ostream &stream) {
     stream << llvm::toStringRef(bytes);
     return llvm::Error::success();
