@@ -9,17 +9,6 @@ namespace pare::cpu {
 
 static nn::Shape shapeOf(Value value) { return nn::getShape(value.getType()); }
 
-static SmallVector<int64_t> getTypicalSymbols(Operation *op) {
-  auto entry = op->getParentOfType<func::FuncOp>();
-  SmallVector<int64_t> symbols(64, 64);
-  for (auto [attribute, isBelow] :
-       {std::pair(nn::kDimMaxAttr, false), {nn::kDimMinAttr, true}})
-    if (auto bounds = entry->getAttrOfType<DenseI64ArrayAttr>(attribute))
-      for (auto [size, bound] : llvm::zip(symbols, bounds.asArrayRef()))
-        size = isBelow ? std::max(size, bound) : std::min(size, bound);
-  return symbols;
-}
-
 static const char *getName(nn::ConvOp conv, int64_t taps) {
   int64_t groups = conv.getGroups();
   if (groups > 1 && nn::isConstant(shapeOf(conv.getFilter()).back(), 1))
@@ -35,7 +24,8 @@ std::optional<TimedOp> getTimedOp(Operation *op) {
   Operation *anchor = matmul ? matmul.getOperation() : conv.getOperation();
   Value weight = anchor->getOperand(1);
   nn::Shape result = shapeOf(anchor->getResult(0));
-  SmallVector<int64_t> symbols = getTypicalSymbols(op);
+  SmallVector<int64_t> symbols =
+      nn::getTypicalSymbols(op->getParentOfType<func::FuncOp>());
   auto evaluate = [&](ArrayRef<nn::Dim> dims) {
     return nn::evaluate(nn::product(dims, op->getContext()), symbols);
   };

@@ -31,6 +31,16 @@ func::FuncOp getEntry(ModuleOp module) {
   return module.lookupSymbol<func::FuncOp>("main");
 }
 
+SmallVector<int64_t> getTypicalSymbols(func::FuncOp entry) {
+  SmallVector<int64_t> symbols(64, 64);
+  for (auto [attribute, isBelow] :
+       {std::pair(kDimMaxAttr, false), {kDimMinAttr, true}})
+    if (auto bounds = entry->getAttrOfType<DenseI64ArrayAttr>(attribute))
+      for (auto [size, bound] : llvm::zip(symbols, bounds.asArrayRef()))
+        size = isBelow ? std::max(size, bound) : std::min(size, bound);
+  return symbols;
+}
+
 Value getOuterValue(Value value) {
   auto arg = dyn_cast<BlockArgument>(value);
   if (!arg)

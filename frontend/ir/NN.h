@@ -41,6 +41,9 @@ inline constexpr llvm::StringLiteral kDimMaxAttr =
 
 /// The module's entry point, `@main`.
 mlir::func::FuncOp getEntry(mlir::ModuleOp module);
+/// Values of the symbols at which kernels are compared: 64, within the declared
+/// bounds of `entry`.
+llvm::SmallVector<int64_t> getTypicalSymbols(mlir::func::FuncOp entry);
 /// The weight that a value is, or null.
 WeightOp getWeight(mlir::Value value);
 /// Inside nn.fused, the value outside that a block argument stands for;

@@ -217,7 +217,7 @@ private:
     if (!options.target)
       return std::nullopt;
     int64_t m = nn::evaluate(nn::product(rows, module.getContext()),
-                             getTypicalSymbols());
+                             nn::getTypicalSymbols(nn::getEntry(module)));
     auto integer = options.target->estimateMatMul(m, k, n, "int8"),
          real = options.target->estimateMatMul(m, k, n, "f32");
     if (!integer)
@@ -226,21 +226,6 @@ private:
       return "float is faster here: " + formatMicroseconds(real->microseconds) +
              " against " + formatMicroseconds(integer->microseconds);
     return std::nullopt;
-  }
-
-  /// Sizes at which kernels are compared: 64, within the declared bounds.
-  SmallVector<int64_t> getTypicalSymbols() {
-    func::FuncOp entry = nn::getEntry(module);
-    auto low = entry->getAttrOfType<DenseI64ArrayAttr>(nn::kDimMinAttr),
-         high = entry->getAttrOfType<DenseI64ArrayAttr>(nn::kDimMaxAttr);
-    SmallVector<int64_t> symbols(64, 64);
-    for (size_t i = 0; i < symbols.size(); ++i) {
-      if (high && i < size_t(high.size()))
-        symbols[i] = std::min(symbols[i], high[i]);
-      if (low && i < size_t(low.size()))
-        symbols[i] = std::max(symbols[i], low[i]);
-    }
-    return symbols;
   }
 
   void quantizeUses(StringRef name) {
