@@ -2,6 +2,7 @@
 #ifndef PARE_BACKENDS_CPU_ISA_H
 #define PARE_BACKENDS_CPU_ISA_H
 
+#include "frontend/ir/Codes.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include <cstdint>
@@ -26,9 +27,14 @@ enum class CodeStorage {
   S16,       ///< the code in 16 bits
 };
 
-/// The largest magnitude of a code (nn::getCodeLimit of its type).
+/// The largest magnitude of a code.
 constexpr int codeLimit(CodeStorage storage) {
-  return storage == CodeStorage::S16 ? 1023 : 127;
+  return storage == CodeStorage::S16 ? nn::kWordCodeLimit : nn::kByteCodeLimit;
+}
+
+/// What is added to a code where it is stored.
+constexpr int codeOffset(CodeStorage storage) {
+  return storage == CodeStorage::U8Plus128 ? nn::kUnsignedCodeOffset : 0;
 }
 
 /// Bytes of one stored code: 1 or 2.

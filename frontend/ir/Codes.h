@@ -6,12 +6,16 @@
 
 namespace pare::nn {
 
-/// The largest magnitude of an activation code that `codes` stores. i8 and ui8
-/// (code + 128) hold [-127, 127]. i16, which AVX2's dot instruction takes, has
-/// room for more at the same speed: with 1023, products with 8-bit weights are
-/// exact in i32 sums of up to getMaxInner() terms.
+/// The largest magnitude of a code of 8 bits, and of one that is stored in 16,
+/// which AVX2's dot instruction takes: there is room for more at the same
+/// speed.
+constexpr int64_t kByteCodeLimit = 127, kWordCodeLimit = 1023;
+/// What is added to a code where it is stored in an unsigned byte.
+constexpr int64_t kUnsignedCodeOffset = 128;
+
+/// The largest magnitude of an activation code that i8, ui8 or i16 stores.
 inline int64_t getCodeLimit(mlir::Type codes) {
-  return codes.isInteger(16) ? 1023 : 127;
+  return codes.isInteger(16) ? kWordCodeLimit : kByteCodeLimit;
 }
 
 /// The longest inner dimension whose i32 sum of products with weight codes of
@@ -21,9 +25,9 @@ inline int64_t getMaxInner(mlir::Type codes) {
   return INT32_MAX / (127 * (codes.isInteger(16) ? getCodeLimit(codes) : 513));
 }
 
-/// What is added to a code where it is stored: 128 in unsigned bytes.
+/// What is added to a code where it is stored.
 inline int64_t getCodeOffset(mlir::Type codes) {
-  return codes.isUnsignedInteger(8) ? 128 : 0;
+  return codes.isUnsignedInteger(8) ? kUnsignedCodeOffset : 0;
 }
 
 } // namespace pare::nn
