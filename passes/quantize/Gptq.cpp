@@ -1,5 +1,6 @@
 //===- Gptq.cpp - Rounding that corrects itself ---------------------------===//
 #include "passes/quantize/Gptq.h"
+#include "passes/quantize/WeightCodes.h"
 #include "llvm/ADT/STLExtras.h"
 #include <Eigen/Cholesky>
 
@@ -18,7 +19,7 @@ static Eigen::Map<const Matrix> viewOf(const SecondMoments &moments) {
 
 /// The upper factor U of H⁻¹ = UᵀU with H damped. Cholesky of H with its rows
 /// and columns reversed gives H = RRᵀ with R upper, and U = R⁻¹.
-static Matrix factorInverse(Matrix hessian) {
+static Matrix factorInverse(const Matrix &hessian) {
   int64_t size = hessian.rows();
   double damping = 0.01 * hessian.diagonal().mean();
   if (damping == 0)
@@ -57,8 +58,7 @@ std::vector<int8_t> roundByGptq(ArrayRef<float> weights, ArrayRef<float> scales,
     for (int64_t k = begin; k < end; ++k) {
       for (int64_t c = 0; c < channels; ++c) {
         float w = rest(k, c), scale = scales[c];
-        float code = scale == 0 ? 0 : std::nearbyint(w / scale);
-        code = std::clamp(code, -127.0f, 127.0f);
+        float code = scale == 0 ? 0 : roundCode(w / scale);
         codes[order[k] * channels + c] = int8_t(code);
         errors(k - begin, c) = (w - code * scale) / factor(k, k);
       }

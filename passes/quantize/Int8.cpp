@@ -463,11 +463,14 @@ private:
         Value x = use.getOwner()->getOperand(0);
         auto conv = dyn_cast<nn::ConvOp>(use.getOwner());
         auto type = cast<RankedTensorType>(param.getType());
-        if (isProductWeight(use) && !whyFloat(use))
-          moments.try_emplace(x, type.getNumElements() /
-                                     type.getDimSize(getOutputAxis(use)));
-        else if (conv && conv.getGroups() == 1 && use.getOperandNumber() == 1)
+        if (isProductWeight(use)) {
+          if (!whyFloat(use))
+            moments.try_emplace(x, type.getNumElements() /
+                                       type.getDimSize(getOutputAxis(use)));
+        } else if (conv && conv.getGroups() == 1 &&
+                   use.getOperandNumber() == 1) {
           statistics[x];
+        }
       }
     });
     DenseMap<Value, Observer> observers;

@@ -29,14 +29,14 @@ struct Int8Options {
   /// The entry's inputs, one list per sample, for the activation scales of
   /// convolutions and for the rounding of weights (GPTQ); without any,
   /// convolutions stay float and weights are rounded to nearest.
-  std::vector<std::vector<HostTensor>> calibration;
+  std::vector<std::vector<HostTensor>> calibration = {};
   /// Where decisions are appended, one per weight of at least two axes, in
   /// program order; may be null.
   std::vector<TensorDecision> *decisions = nullptr;
   /// Weights that stay float whatever else is decided: patterns of the source's
   /// names, as shells match files.
-  std::vector<llvm::GlobPattern> keepFloat;
-  ProgressFn progress; ///< of calibration and of weights
+  std::vector<llvm::GlobPattern> keepFloat = {};
+  ProgressFn progress = nullptr; ///< of calibration and of weights
 };
 
 } // namespace pare

@@ -7,12 +7,6 @@ using namespace mlir;
 
 namespace pare {
 
-/// Rounds half to even; exact for |x| < 2^22, which codes are far below.
-static float roundCode(float x) {
-  constexpr float kMagic = 12582912.0f; // 1.5 * 2^23
-  return (std::clamp(x, -127.0f, 127.0f) + kMagic) - kMagic;
-}
-
 static float squaredError(ArrayRef<float> values, float scale) {
   float inverse = 1 / scale, error = 0;
   for (float value : values) {

@@ -6,6 +6,13 @@
 
 namespace pare {
 
+/// The integer in [-127, 127] nearest to x, half to even.
+inline float roundCode(float x) {
+  // Exact for |x| < 2^22, which codes are far below.
+  constexpr float kMagic = 12582912.0f; // 1.5 * 2^23
+  return (std::clamp(x, -127.0f, 127.0f) + kMagic) - kMagic;
+}
+
 struct WeightCodes {
   HostTensor codes;  ///< i8, of the weight's shape, in [-127, 127]
   HostTensor scales; ///< f32; one per channel, broadcasts against the codes

@@ -86,24 +86,35 @@ TEST(Norm, MatchesDouble) {
         }
 }
 
+/// Nine rows of n in f32 and in codes.
+NormSpec quantizingNorm(int64_t n) {
+  NormSpec spec;
+  spec.rows = Extent::of(9);
+  spec.columns = Extent::of(n);
+  spec.ptrOut = 1;
+  spec.ptrCodes = 2;
+  spec.ptrRowScale = 3;
+  return spec;
+}
+
+/// What they are made from. Row 4 is all zero once it is normalized.
+auto rowsWithAConstantOne(int64_t n) {
+  auto x = randomFloats(9 * n);
+  std::fill(x.begin() + 4 * n, x.begin() + 5 * n, 0.5f);
+  return x;
+}
+
 TEST(Norm, QuantizesRows) {
   const char *targets[] = {"host", "x86-64-v2", "x86-64-v3"};
   for (const char *target : targets)
     for (int64_t n : {5, 30, 384}) {
       Kernels kernels(pare::test::isa(target));
-      NormSpec spec;
-      spec.rows = Extent::of(9);
-      spec.columns = Extent::of(n);
-      spec.ptrOut = 1;
-      spec.ptrCodes = 2;
-      spec.ptrRowScale = 3;
+      NormSpec spec = quantizingNorm(n);
       KernelBuilder b(kernels.module(), "f", kernels.isa());
       emitNorm(b, spec);
       b.finish();
       kernels.compile();
-      auto x = randomFloats(9 * n);
-      std::fill(x.begin() + 4 * n, x.begin() + 5 * n,
-                0.5f); // a constant row: all zero after
+      auto x = rowsWithAConstantOne(n);
       int64_t padded = (n + 3) / 4 * 4;
       CodeStorage storage = kernels.isa().codeStorage();
       float limit = codeLimit(storage);
@@ -138,19 +149,13 @@ TEST(Norm, QuantizesRowsWithZeroPoints) {
   for (int64_t n : {5, 30, 384}) {
     Kernels kernels(pare::test::isa("x86-64-v2"));
     ASSERT_EQ(kernels.isa().codeStorage(), CodeStorage::S8);
-    NormSpec spec;
-    spec.rows = Extent::of(9);
-    spec.columns = Extent::of(n);
-    spec.ptrOut = 1;
-    spec.ptrCodes = 2;
-    spec.ptrRowScale = 3;
+    NormSpec spec = quantizingNorm(n);
     spec.ptrRowZero = 4;
     KernelBuilder b(kernels.module(), "f", kernels.isa());
     emitNorm(b, spec);
     b.finish();
     kernels.compile();
-    auto x = randomFloats(9 * n);
-    std::fill(x.begin() + 4 * n, x.begin() + 5 * n, 0.5f);
+    auto x = rowsWithAConstantOne(n);
     int64_t padded = (n + 3) / 4 * 4;
     Buffer<float> out(9 * n), scale(9), scratch(n);
     Buffer<int32_t> zero(9);
