@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from oracle import artifact, models  # noqa: E402
+from oracle import artifact, models, quality  # noqa: E402
 
 import quantize  # noqa: E402
 
@@ -32,6 +32,11 @@ CASES = {
     "magika": ((1,),),
 }
 PRECISIONS = ("f32", "int8")
+# int8 as `bench-quality int8` judges it: some models need samples.
+CALIBRATIONS = {
+    "recognizer": lambda folder: quality.recognizer_calibration(folder, 1),
+    "vit": quality.vit_calibration,
+}
 
 
 def openvino_runner(model, feeds, precision, threads):
@@ -83,6 +88,8 @@ def pare_artifact(model, case, precision):
     out = quantize.FOLDER / f"{model.name}-{'x'.join(map(str, case))}-{precision}"
     out.parent.mkdir(parents=True, exist_ok=True)
     quantized = ["--quantize=int8"] if precision == "int8" else []
+    if quantized and model.name in CALIBRATIONS:
+        quantized.append(CALIBRATIONS[model.name](out.parent))
     return artifact.compile(model.source, out, *quantized, *artifact.shape_flags(model.shapes(case)))
 
 
