@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define PARE_ABI_VERSION 1
+#define PARE_ABI_VERSION 2
 #define PARE_MAX_RANK 8
 #define PARE_ALIGN 64 /* bytes; of every buffer, weight and scratch block */
 
@@ -68,6 +68,7 @@ typedef enum {
   PARE_SPACE_WEIGHTS = 1, /* base: model weights;      offset: index (bytes) */
   PARE_SPACE_INPUT = 2,   /* index-th model input, bound by the caller */
   PARE_SPACE_OUTPUT = 3,  /* index-th model output, bound by the caller */
+  PARE_SPACE_CACHES = 4,  /* void *bases[]: the cache of each sequence */
 } PareSpace;
 
 typedef struct {
@@ -154,6 +155,44 @@ typedef struct {
   int32_t token_type_ids;
 } PareEncoderInfo;
 
+/* Part of a sequence's cache: rows of positions. Position p is row
+   p % capacity. */
+typedef struct {
+  uint64_t offset; /* bytes, in the sequence's cache */
+  uint32_t row_bytes;
+  uint32_t capacity; /* rows; at least the context, or a layer's window and the
+                        rows of one run */
+} PareCacheRegion;
+
+/* A decoder language model. A row of a run is one token of one sequence at one
+   position: its inputs `tokens`, `positions` and `sequences` are i32 [T], and
+   row r of the logits, [R, vocabulary], is what follows row outputs[r], i32
+   [R]. Rows of a sequence are in the order of their positions. What earlier
+   positions left is in the sequence's cache, a block of `cache_bytes` that may
+   be moved and copied. */
+typedef struct {
+  const uint8_t *tokenizer; /* serialized table (frontend/tokenizer/Format.h) */
+  uint64_t tokenizer_bytes;
+  const uint8_t *chat_template; /* serialized (frontend/chat/Format.h) */
+  uint64_t chat_template_bytes; /* 0: none */
+
+  uint32_t context; /* positions of a sequence */
+  uint32_t vocabulary;
+  uint64_t cache_bytes;
+  const PareCacheRegion *regions;
+  uint32_t num_regions;
+
+  uint32_t tokens, positions, sequences, outputs; /* indices of inputs */
+  uint32_t logits;                                /* index of the output */
+
+  uint32_t num_stops;
+  const int32_t *stops; /* tokens that end a text */
+
+  /* Sampling that the model's authors advise. 0: not said. */
+  float temperature, top_p, min_p, repetition_penalty;
+  uint32_t top_k;
+} PareDecoderInfo;
+
 /* What the CPU must have; bits of PareModel.features. */
 #define PARE_CPU_AVX2 (1u << 0)   /* avx2 + fma + f16c + bmi2 */
 #define PARE_CPU_AVX512 (1u << 1) /* f, bw, cd, dq, vl */
@@ -178,6 +217,7 @@ typedef struct {
   const PareValueInfo *values;
   const PareImageInfo *images;
   const PareEncoderInfo *encoder; /* null: not a sentence encoder */
+  const PareDecoderInfo *decoder; /* null: not a language model */
 
   const uint8_t *weights; /* read-only, page-aligned, mapped from the file */
   uint64_t weights_bytes;
