@@ -190,6 +190,14 @@ Value GraphBuilder::createParam(StringRef name) {
   return value = nn::ParamOp::create(builder_, loc, type, name);
 }
 
+void GraphBuilder::createCache(StringRef name, int64_t heads, int64_t headDim,
+                               int64_t capacity, Type type) {
+  OpBuilder::InsertionGuard guard(builder_);
+  builder_.setInsertionPoint(entry_);
+  nn::CacheOp::create(builder_, nn::getNamedLoc(name, getContext()), name,
+                      heads, headDim, capacity, type, StringAttr());
+}
+
 Value GraphBuilder::createConstant(Location loc, DenseElementsAttr value) {
   if (hasFailed())
     return {};

@@ -69,6 +69,9 @@ public:
 
   /// A tensor of the store as a value (one nn.weight per name).
   mlir::Value createParam(llvm::StringRef name);
+  /// Declares a cache (nn.cache) under a new name.
+  void createCache(llvm::StringRef name, int64_t heads, int64_t headDim,
+                   int64_t capacity, mlir::Type type);
   mlir::Value createConstant(mlir::Location loc, mlir::DenseElementsAttr value);
   /// A rank-0 f32 constant.
   mlir::Value createScalar(mlir::Location loc, float value);

@@ -24,6 +24,17 @@ struct EncoderInfo {
   int64_t maxTokens = 0;
 };
 
+/// What a language model's artifact generates text with.
+struct DecoderInfo {
+  std::vector<uint8_t> tokenizer;    ///< as EncoderInfo's
+  std::vector<uint8_t> chatTemplate; ///< serialized; empty: none
+  int64_t context = 0, vocabulary = 0;
+  std::vector<int32_t> stops; ///< tokens that end a text
+  /// What the model's authors advise (generation_config.json); 0: not said.
+  float temperature = 0, topP = 0, minP = 0, repetitionPenalty = 0;
+  uint32_t topK = 0;
+};
+
 /// An imported model.
 struct Model {
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< nn graph, entry `@main`
@@ -31,6 +42,7 @@ struct Model {
   std::string name;   ///< for people: the file's or folder's stem
   std::string format; ///< "onnx", "safetensors", "gguf"
   std::optional<EncoderInfo> encoder;
+  std::optional<DecoderInfo> decoder;
   std::vector<std::string> warnings; ///< one line each
 };
 
@@ -41,6 +53,8 @@ struct ImportOptions {
   std::map<std::string, std::string> shapes;
   /// Upper bound of dynamic dimensions that no shape option bounds.
   int64_t defaultDimMax = 0; ///< 0: the importer's own default per kind
+  /// Positions that a language model's sequences have at most; 0: as trained.
+  int64_t context = 0;
 };
 
 /// One unsupported thing of a model, for `inspect` and for the error that

@@ -177,6 +177,21 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
     encoder.maxTokens = model->encoder->maxTokens;
     info.encoder = std::move(encoder);
   }
+  if (model->decoder) {
+    DecoderInfo &from = *model->decoder;
+    emit::ModelInfo::Decoder decoder;
+    decoder.tokenizer = std::move(from.tokenizer);
+    decoder.chatTemplate = std::move(from.chatTemplate);
+    decoder.context = from.context;
+    decoder.vocabulary = from.vocabulary;
+    decoder.stops = std::move(from.stops);
+    decoder.temperature = from.temperature;
+    decoder.topP = from.topP;
+    decoder.minP = from.minP;
+    decoder.repetitionPenalty = from.repetitionPenalty;
+    decoder.topK = from.topK;
+    info.decoder = std::move(decoder);
+  }
   Expected<emit::EmitReport> report = emit::emitModel(
       *model->module, *model->weights, info, *isa, options.kind, options.output,
       {*providers, &target.timings()}, progress);

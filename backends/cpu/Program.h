@@ -30,9 +30,10 @@ struct PackedWeight {
 
 /// One pointer argument of a call.
 struct Operand {
-  mlir::Value value;   ///< a tensor of the entry, or null
-  int64_t packed = -1; ///< else an index into Program::packed
-  nn::Dim byteOffset;  ///< into the value's buffer; null: none
+  mlir::Value value;     ///< a tensor of the entry, or null
+  int64_t packed = -1;   ///< else an index into Program::packed
+  bool isCaches = false; ///< else the table of the sequences' caches
+  nn::Dim byteOffset;    ///< into the value's buffer; null: none
 };
 
 /// One kernel, called over a grid of independent tasks.

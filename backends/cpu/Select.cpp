@@ -24,6 +24,7 @@ llvm::ArrayRef<KernelEntry> getKernelTable() {
     append(getMatMulEntries());
     append(getConvEntries());
     append(getAttentionEntries());
+    append(getCacheEntries());
     append(getNormEntries());
     append(getElementwiseEntries());
     append(getReduceEntries());
@@ -186,7 +187,8 @@ static const KernelEntry *chooseEntry(Operation *op, const Isa &isa,
   if (!ours || (!theirs && declined.empty()))
     return ours ? ours : theirs;
   Choice choice;
-  choice.name = nn::getValueName(op->getResult(0)).str();
+  if (op->getNumResults() > 0)
+    choice.name = nn::getValueName(op->getResult(0)).str();
   choice.op = describe(op);
   const KernelEntry *chosen = ours;
   if (!theirs)

@@ -160,6 +160,10 @@ PareRef Planner::refer(const cpu::Operand &operand) {
     ref.index = weightOffsets[operand.packed];
     return ref;
   }
+  if (operand.isCaches) {
+    ref.space = PARE_SPACE_CACHES;
+    return ref;
+  }
   Value value = operand.value;
   if (auto arg = dyn_cast<BlockArgument>(value)) {
     ref.space = PARE_SPACE_INPUT;
@@ -187,7 +191,7 @@ void Planner::probe(Value value, unsigned step) {
     return;
   auto [it, inserted] = probes.try_emplace(value, layout.values.size());
   if (inserted)
-    layout.values.push_back({value, step, refer({value, -1, {}})});
+    layout.values.push_back({value, step, refer({value, -1, false, {}})});
   layout.values[it->second].step = step;
 }
 

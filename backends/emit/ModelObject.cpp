@@ -1,6 +1,7 @@
 //===- ModelObject.cpp - A program as constant tables
 //-----------------------===//
 #include "backends/emit/ModelObject.h"
+#include "backends/cpu/CacheLayout.h"
 #include "backends/cpu/DType.h"
 #include "backends/emit/WeightsObject.h"
 #include "llvm/IR/IRBuilder.h"
@@ -175,6 +176,7 @@ private:
   Constant *step(unsigned index);
   Expected<std::vector<Constant *>> imageInfos(const ModelInfo &info);
   Expected<Constant *> encoderInfo(const ModelInfo &info);
+  Constant *decoderInfo(const ModelInfo &info);
   int findInput(StringRef name);
 
   TableBuilder tables;
@@ -323,6 +325,45 @@ Expected<Constant *> ModelBuilder::encoderInfo(const ModelInfo &info) {
   return static_cast<Constant *>(tables.global(record, "encoder"));
 }
 
+Constant *ModelBuilder::decoderInfo(const ModelInfo &info) {
+  if (!info.decoder)
+    return tables.null();
+  const ModelInfo::Decoder &decoder = *info.decoder;
+  cpu::CacheLayout caches(entry->getParentOfType<mlir::ModuleOp>());
+  std::vector<Constant *> regions, stops;
+  for (const PareCacheRegion &region : caches.regions())
+    regions.push_back(tables.record(
+        {tables.i64(region.offset), tables.u32(region.block_rows),
+         tables.u32(region.block_bytes), tables.u32(region.capacity)}));
+  for (int32_t stop : decoder.stops)
+    stops.push_back(tables.u32(stop));
+  Constant *record =
+      tables.record({tables.bytes(decoder.tokenizer, "tokenizer"),
+                     tables.i64(decoder.tokenizer.size()),
+                     decoder.chatTemplate.empty()
+                         ? tables.null()
+                         : tables.bytes(decoder.chatTemplate, "chat_template"),
+                     tables.i64(decoder.chatTemplate.size()),
+                     tables.u32(decoder.context),
+                     tables.u32(decoder.vocabulary),
+                     tables.i64(caches.bytes()),
+                     tables.array(regions, "cache_regions"),
+                     tables.u32(regions.size()),
+                     tables.u32(findInput("tokens")),
+                     tables.u32(findInput("positions")),
+                     tables.u32(findInput("sequences")),
+                     tables.u32(findInput("outputs")),
+                     tables.u32(0),
+                     tables.u32(stops.size()),
+                     tables.array(stops, "stops"),
+                     tables.f32(decoder.temperature),
+                     tables.f32(decoder.topP),
+                     tables.f32(decoder.minP),
+                     tables.f32(decoder.repetitionPenalty),
+                     tables.u32(decoder.topK)});
+  return tables.global(record, "decoder");
+}
+
 Error ModelBuilder::build(const ModelInfo &info, const cpu::Isa &isa,
                           const WeightsFacts &weights) {
   std::vector<Constant *> inputs, outputs, steps, values;
@@ -399,6 +440,7 @@ Error ModelBuilder::build(const ModelInfo &info, const cpu::Isa &isa,
                                    tables.array(values, "values"),
                                    tables.array(*images, "images"),
                                    *encoder,
+                                   decoderInfo(info),
                                    data,
                                    tables.i64(weights.bytes),
                                    sha,

@@ -155,13 +155,14 @@ typedef struct {
   int32_t token_type_ids;
 } PareEncoderInfo;
 
-/* Part of a sequence's cache: rows of positions. Position p is row
-   p % capacity. */
+/* Part of a sequence's cache: blocks of `block_rows` positions, one behind the
+   other. Position p is in block p % capacity / block_rows. What a block holds
+   of positions that were not written yet is never read. */
 typedef struct {
   uint64_t offset; /* bytes, in the sequence's cache */
-  uint32_t row_bytes;
-  uint32_t capacity; /* rows; at least the context, or a layer's window and the
-                        rows of one run */
+  uint32_t block_rows, block_bytes;
+  uint32_t capacity; /* positions, a multiple of block_rows; at least the
+                        context, or a layer's window and the rows of one run */
 } PareCacheRegion;
 
 /* A decoder language model. A row of a run is one token of one sequence at one

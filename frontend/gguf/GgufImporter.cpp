@@ -1,7 +1,8 @@
 //===- GgufImporter.cpp - GGUF models -------------------------------------===//
 #include "frontend/gguf/GgufImporter.h"
-#include "frontend/decoder/Config.h"
+#include "frontend/decoder/Builder.h"
 #include "frontend/gguf/File.h"
+#include "frontend/gguf/Vocabulary.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include <map>
@@ -34,8 +35,96 @@ llvm::Expected<std::vector<Unsupported>> list(const gguf::File &file) {
   llvm::Expected<decoder::DecoderConfig> config = decoder::readConfig(file);
   if (!config)
     return config.takeError();
-  unsupported.push_back({name, 1, "no graph builder yet"});
+  llvm::append_range(unsupported, decoder::findUnsupported(*config));
   return unsupported;
+}
+
+class GgufSource : public decoder::TensorSource {
+public:
+  GgufSource(const gguf::File &file, decoder::Architecture architecture,
+             GraphBuilder &builder)
+      : file(file), architecture(architecture), builder(builder) {}
+
+  bool contains(const decoder::TensorName &tensor) const override {
+    return find(tensor).second;
+  }
+
+  llvm::Expected<std::string> load(const decoder::TensorName &name,
+                                   llvm::ArrayRef<int64_t> shape) override {
+    auto [text, tensor] = find(name);
+    if (!tensor)
+      return llvm::createStringError(file.path() + ": tensor '" + text +
+                                     "' is missing");
+    if (tensor->shape != shape)
+      return llvm::createStringError(file.path() + ": tensor '" + text +
+                                     "' has shape " + print(tensor->shape) +
+                                     ", expected " + print(shape));
+    if (!builder.getStore().contains(text))
+      if (llvm::Error error =
+              file.addTo(builder.getStore(), *tensor, *builder.getContext()))
+        return std::move(error);
+    return text;
+  }
+
+private:
+  std::pair<std::string, const gguf::Tensor *>
+  find(const decoder::TensorName &tensor) const {
+    std::string name =
+        *getTensorName(tensor, decoder::Naming::Gguf, architecture);
+    return {name, file.find(name)};
+  }
+  static std::string print(llvm::ArrayRef<int64_t> shape) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    llvm::interleave(shape, stream, "x");
+    return text;
+  }
+
+  const gguf::File &file;
+  decoder::Architecture architecture;
+  GraphBuilder &builder;
+};
+
+/// Builds the graph of a file that list() has nothing against.
+llvm::Expected<Model> build(const gguf::File &file,
+                            const ImportOptions &options,
+                            mlir::MLIRContext &context) {
+  llvm::Expected<decoder::DecoderConfig> config = decoder::readConfig(file);
+  if (!config)
+    return config.takeError();
+  if (!options.shapes.empty())
+    return llvm::createStringError(
+        "--shape: the inputs of a language model have shapes of their own; "
+        "--context bounds the positions");
+  int64_t positions = options.context ? options.context : config->context;
+  if (positions > config->context)
+    return llvm::createStringError(
+        "--context %lld: the model was trained for %lld positions",
+        (long long)positions, (long long)config->context);
+  llvm::Expected<std::vector<uint8_t>> tokenizer =
+      gguf::buildTokenizerTable(file.metadata());
+  if (!tokenizer)
+    return tokenizer.takeError();
+  Model model;
+  model.weights = std::make_shared<WeightStore>();
+  GraphBuilder builder(context, model.weights);
+  GgufSource source(file, config->architecture, builder);
+  auto module = decoder::buildDecoder(*config, positions, source, builder);
+  if (!module)
+    return module.takeError();
+  model.module = std::move(*module);
+  model.name = getModelName(file.path());
+  model.format = "gguf";
+  model.warnings = builder.takeWarnings();
+  model.decoder = DecoderInfo();
+  model.decoder->tokenizer = std::move(*tokenizer);
+  model.decoder->context = positions;
+  model.decoder->vocabulary = config->vocabulary;
+  llvm::Expected<std::vector<int32_t>> stops = gguf::readStops(file.metadata());
+  if (!stops)
+    return stops.takeError();
+  model.decoder->stops = std::move(*stops);
+  return model;
 }
 
 class GgufImporter : public Importer {
@@ -61,13 +150,20 @@ public:
     return llvm::toStringRef((*file)->bytes()).starts_with("GGUF");
   }
 
-  llvm::Expected<Model> import(StringRef path, const ImportOptions &,
-                               mlir::MLIRContext &) const override {
-    llvm::Expected<std::vector<Unsupported>> unsupported =
-        findUnsupported(path);
+  llvm::Expected<Model> import(StringRef path, const ImportOptions &options,
+                               mlir::MLIRContext &context) const override {
+    llvm::Expected<gguf::File> file = gguf::File::open(path);
+    if (!file)
+      return file.takeError();
+    llvm::Expected<std::vector<Unsupported>> unsupported = list(*file);
     if (!unsupported)
-      return unsupported.takeError();
-    return onOneLine(makeUnsupportedError(path, *unsupported));
+      return onOneLine(unsupported.takeError());
+    if (!unsupported->empty())
+      return onOneLine(makeUnsupportedError(path, *unsupported));
+    llvm::Expected<Model> model = build(*file, options, context);
+    if (!model)
+      return onOneLine(model.takeError());
+    return model;
   }
 
   llvm::Expected<std::vector<Unsupported>>

@@ -1,9 +1,11 @@
 //===- Vocabulary.cpp - The tokenizer of a GGUF file ----------------------===//
 #include "frontend/gguf/Vocabulary.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
 
 #include <limits>
+#include <set>
 
 using namespace llvm;
 
@@ -113,6 +115,34 @@ buildTokenizerTable(const Metadata &metadata, tokenizer::TableOptions options) {
   if (!description)
     return description.takeError();
   return tokenizer::writeTable(*description, metadata.path(), options);
+}
+
+Expected<std::vector<int32_t>> readStops(const Metadata &metadata) {
+  constexpr int32_t control = 3; // llama_token_type
+  static constexpr StringLiteral known[] = {
+      "<|im_end|>",    "<|eot_id|>",      "<|eom_id|>",
+      "<end_of_turn>", "<|endoftext|>",   "<|end_of_text|>",
+      "<|end|>",       "<|end_of_turn|>", "<|return|>",
+      "</s>",          "<|eot|>",         "<EOT>"};
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types;
+  int64_t ids[] = {-1, -1, -1};
+  Reader reader(metadata);
+  reader.id("eos_token_id", ids[0]);
+  reader.id("eot_token_id", ids[1]);
+  reader.id("eom_token_id", ids[2]);
+  reader.texts("tokens", tokens);
+  reader.integers("token_type", types);
+  if (Error error = reader.takeError())
+    return std::move(error);
+  std::set<int32_t> stops;
+  for (int64_t id : ids)
+    if (id >= 0 && id < int64_t(tokens.size()))
+      stops.insert(int32_t(id));
+  for (size_t id = 0; id < std::min(tokens.size(), types.size()); ++id)
+    if (types[id] == control && is_contained(known, tokens[id]))
+      stops.insert(int32_t(id));
+  return std::vector<int32_t>(stops.begin(), stops.end());
 }
 
 } // namespace pare::gguf

@@ -51,6 +51,17 @@ AffineExpr AttentionOp::getFlops() {
   return scores * ((q[3] + v[3]) * 2 + 5);
 }
 
+// Rows of a language model see half of a cache of typical length.
+AffineExpr CachedAttentionOp::getFlops() {
+  constexpr int64_t typicalLength = 512;
+  Shape q = getShape(getQuery().getType());
+  return q[0] * q[1] * (q[2] * 4 + 5) * (typicalLength / 2);
+}
+AffineExpr CacheAppendOp::getFlops() {
+  return elements(getKey()) + elements(getValue());
+}
+AffineExpr RopeOp::getFlops() { return elements(getX()) * 3; }
+
 // Elementwise and row-wise ops: operations per element, roughly as many as a
 // vector implementation issues.
 AffineExpr UnaryOp::getFlops() { return elements(getResult()); }

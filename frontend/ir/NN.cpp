@@ -90,6 +90,46 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
+LogicalResult CacheOp::verify() {
+  if (getHeads() < 1 || getHeadDim() < 1 || getCapacity() < 1)
+    return emitOpError("needs at least one head, element and position");
+  if (!getType().isF16() && !getType().isF32())
+    return emitOpError("holds f16 or f32, not ") << getType();
+  return success();
+}
+
+/// Checks the cache that `op` uses and that `x`, of its rows, has its heads, or
+/// a multiple of them.
+static LogicalResult verifyCacheUse(Operation *op, FlatSymbolRefAttr symbol,
+                                    SymbolTableCollection &symbols, Value x,
+                                    bool isQuery) {
+  auto cache = symbols.lookupNearestSymbolFrom<CacheOp>(op, symbol);
+  if (!cache)
+    return op->emitOpError("refers to cache '")
+           << symbol.getValue() << "', which the module does not have";
+  Shape shape = getShape(x.getType());
+  std::optional<int64_t> heads =
+      shape.size() == 3 ? getConstant(shape[1]) : std::nullopt;
+  if (!heads || !nn::isConstant(shape[2], cache.getHeadDim()) ||
+      (isQuery ? *heads % int64_t(cache.getHeads()) != 0
+               : *heads != int64_t(cache.getHeads())))
+    return op->emitOpError("has ")
+           << x.getType() << " for a cache of " << cache.getHeads()
+           << " heads of " << cache.getHeadDim() << " elements";
+  return success();
+}
+
+LogicalResult CacheAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (getKey().getType() != getValue().getType())
+    return emitOpError("has keys and values of different types");
+  return verifyCacheUse(*this, getCacheAttr(), symbols, getKey(), false);
+}
+
+LogicalResult
+CachedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyCacheUse(*this, getCacheAttr(), symbols, getQuery(), true);
+}
+
 LogicalResult FusedOp::verify() {
   Block &block = getBody().front();
   if (block.getNumArguments() != getInputs().size())

@@ -17,6 +17,11 @@
 namespace pare::nn {
 /// Sum of the bytes of an op's tensor operands and results.
 mlir::AffineExpr operandAndResultBytes(mlir::Operation *op);
+
+/// What ops on caches read and write.
+struct CacheResource : mlir::SideEffects::Resource::Base<CacheResource> {
+  llvm::StringRef getName() final { return "nn.cache"; }
+};
 } // namespace pare::nn
 
 #include "frontend/ir/Dialect.h.inc"

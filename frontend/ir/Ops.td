@@ -280,6 +280,84 @@ def NN_AttentionOp : NN_InferredOp<"attention"> {
 }
 
 //===----------------------------------------------------------------------===//
+// Language models
+//===----------------------------------------------------------------------===//
+
+def NN_RopeOp : NN_InferredOp<"rope"> {
+  let summary = "Rotary position embedding (Su et al. 2021)";
+  let description = [{
+    x is [T, H, D]; `cos` and `sin` are [T, d / 2], d <= D. Element i < d / 2 of
+    a head and its partner rotate by the i-th angle of their row; elements from d
+    on pass. The partner is d / 2 further on; with `interleaved`, elements 2 i
+    and 2 i + 1 rotate together.
+
+        a' = a cos - b sin
+        b' = b cos + a sin
+  }];
+  let arguments = (ins Tensor:$x, Tensor:$cos, Tensor:$sin, UnitAttr:$interleaved);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x `,` $cos `,` $sin attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_CacheResource : Resource<"::pare::nn::CacheResource">;
+
+def NN_CacheOp : NN_Op<"cache", [Symbol]> {
+  let summary = "Keys and values that a layer keeps of earlier positions";
+  let description = [{
+    Every sequence has its own: keys and values of `heads` heads of `head_dim`
+    elements of `type` per position. Position p is in row p mod `capacity`.
+
+        nn.cache @"layer.0" {heads = 3 : i64, head_dim = 64 : i64,
+                             capacity = 8192 : i64, type = f16}
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$head_dim,
+                       I64Attr:$capacity, TypeAttr:$type,
+                       OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = "$sym_name attr-dict";
+  let hasVerifier = 1;
+}
+
+/// An op on a cache. Rows are tokens: row i is position positions[i] of
+/// sequence sequences[i], both i32.
+class NN_CacheUserOp<string mnemonic, list<Trait> traits>
+    : NN_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                   DeclareOpInterfaceMethods<NN_CostInterface, ["getFlops"]>], traits)>;
+
+def NN_CacheAppendOp : NN_CacheUserOp<"cache_append", [MemoryEffects<[MemWrite<NN_CacheResource>]>]> {
+  let summary = "Writes keys and values of rows to their places in a cache";
+  let description = [{
+    key and value are [T, heads, head_dim], positions and sequences i32 [T]; no
+    two rows have the same position of one sequence.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$cache, Tensor:$key, Tensor:$value,
+                       Tensor:$positions, Tensor:$sequences);
+  let assemblyFormat = [{
+    $cache `,` $key `,` $value `at` $positions `of` $sequences attr-dict
+    `:` type($key) `,` type($value) `,` type($positions)`,` type($sequences)
+  }];
+}
+
+def NN_CachedAttentionOp : NN_CacheUserOp<"cached_attention", [
+    MemoryEffects<[MemRead<NN_CacheResource>]>, InferTypeOpAdaptor]> {
+  let summary = "Causal attention of rows to what a cache holds of their sequences";
+  let description = [{
+    query and result are [T, H, head_dim] with the cache's heads dividing H. Row
+    i sees positions up to its own, with a `window` w > 0
+    the last w of them, itself included. Scores are scaled by `scale` and, where
+    `soft_cap` c > 0, become c tanh(score / c) (Gemma 2).
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$cache, Tensor:$query, Tensor:$positions,
+                       Tensor:$sequences, F32Attr:$scale,
+                       DefaultValuedAttr<I64Attr, "0">:$window,
+                       DefaultValuedAttr<F32Attr, "0.0f">:$soft_cap);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = [{
+    $cache `,` $query `at` $positions `of` $sequences attr-dict
+    `:` functional-type(operands, results)
+  }];
+}
+
+//===----------------------------------------------------------------------===//
 // Data movement
 //===----------------------------------------------------------------------===//
 

@@ -385,6 +385,51 @@ LogicalResult AttentionOp::inferReturnTypes(MLIRContext *,
 }
 
 //===----------------------------------------------------------------------===//
+// Language models
+//===----------------------------------------------------------------------===//
+
+LogicalResult RopeOp::inferReturnTypes(MLIRContext *,
+                                       std::optional<Location> loc, Adaptor op,
+                                       SmallVectorImpl<Type> &types) {
+  Shape x = getShape(op.getX().getType()),
+        cos = getShape(op.getCos().getType());
+  std::optional<int64_t> size =
+      x.size() == 3 ? getConstant(x[2]) : std::nullopt;
+  std::optional<int64_t> half =
+      cos.size() == 2 ? getConstant(cos[1]) : std::nullopt;
+  if (!size || !half || cos[0] != x[0] || *half > *size / 2 ||
+      op.getCos().getType() != op.getSin().getType())
+    return emitOptionalError(loc, "nn.rope: ", str(op.getX().getType()),
+                             " must be [T, H, D], cosines ",
+                             str(op.getCos().getType()), " and sines ",
+                             str(op.getSin().getType()), " [T, d / 2], d <= D");
+  types.push_back(op.getX().getType());
+  return success();
+}
+
+/// Whether positions and sequences are i32, one per row.
+static bool isOnePerRow(ArrayRef<Value> numbers, Dim rows) {
+  return llvm::all_of(numbers, [&](Value value) {
+    return elementOf(value).isInteger(32) && rankOf(value) == 1 &&
+           getShape(value.getType())[0] == rows;
+  });
+}
+
+LogicalResult
+CachedAttentionOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc,
+                                    Adaptor op, SmallVectorImpl<Type> &types) {
+  Shape q = getShape(op.getQuery().getType());
+  if (q.size() != 3 || !getConstant(q[1]) || !getConstant(q[2]) ||
+      !isOnePerRow({op.getPositions(), op.getSequences()}, q[0]))
+    return emitOptionalError(loc, "nn.cached_attention: the query ",
+                             str(op.getQuery().getType()),
+                             " must be [T, H, D], positions and sequences i32 "
+                             "[T]");
+  types.push_back(op.getQuery().getType());
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Data movement
 //===----------------------------------------------------------------------===//
 

@@ -16,8 +16,8 @@ namespace pare::reference {
 class Frame {
 public:
   Frame(const WeightStore *weights, llvm::ArrayRef<int64_t> symbols,
-        ProbeFn probe)
-      : weights(weights), symbols(symbols), probe(probe) {}
+        ProbeFn probe, CacheState *caches)
+      : weights(weights), symbols(symbols), caches(caches), probe(probe) {}
 
   const HostTensor &operator[](mlir::Value value) const {
     auto it = values.find(value);
@@ -36,6 +36,7 @@ public:
 
   const WeightStore *weights;
   llvm::ArrayRef<int64_t> symbols;
+  CacheState *caches; ///< null where ops on caches are not run
 
 private:
   ProbeFn probe;
@@ -103,6 +104,10 @@ llvm::Error evaluate(nn::LayerNormOp op, Frame &frame);
 llvm::Error evaluate(nn::RmsNormOp op, Frame &frame);
 llvm::Error evaluate(nn::BatchNormOp op, Frame &frame);
 llvm::Error evaluate(nn::AttentionOp op, Frame &frame);
+llvm::Error evaluate(nn::RopeOp op, Frame &frame);
+llvm::Error evaluate(nn::CacheOp op, Frame &frame);
+llvm::Error evaluate(nn::CacheAppendOp op, Frame &frame);
+llvm::Error evaluate(nn::CachedAttentionOp op, Frame &frame);
 llvm::Error evaluate(nn::GatherOp op, Frame &frame);
 llvm::Error evaluate(nn::ReshapeOp op, Frame &frame);
 llvm::Error evaluate(nn::TransposeOp op, Frame &frame);

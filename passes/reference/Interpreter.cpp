@@ -85,6 +85,9 @@ llvm::Error evaluate(nn::YieldOp op, Frame &) {
 llvm::Error evaluate(nn::WeightOp op, Frame &) {
   return fail(op, "is a declaration");
 }
+llvm::Error evaluate(nn::CacheOp op, Frame &) {
+  return fail(op, "is a declaration");
+}
 
 llvm::Error evaluate(nn::ParamOp op, Frame &frame) {
   if (!frame.weights || !frame.weights->contains(op.getWeight()))
@@ -164,14 +167,17 @@ llvm::Expected<SmallVector<int64_t>> bindSymbols(func::FuncOp entry,
 }
 
 llvm::Expected<std::vector<HostTensor>>
-Interpreter::run(ArrayRef<HostTensor> inputs, ProbeFn probe) const {
+Interpreter::run(ArrayRef<HostTensor> inputs, ProbeFn probe,
+                 CacheState *caches) const {
   func::FuncOp entry = nn::getEntry(module);
   if (!entry || entry.isExternal())
     return llvm::createStringError("the module has no entry point '@main'");
   llvm::Expected<SmallVector<int64_t>> symbols = bindSymbols(entry, inputs);
   if (!symbols)
     return symbols.takeError();
-  reference::Frame frame(&weights, *symbols, probe);
+  CacheState ownCaches;
+  reference::Frame frame(&weights, *symbols, probe,
+                         caches ? caches : &ownCaches);
   Block &body = entry.getBody().front();
   for (auto [arg, input] : llvm::zip(body.getArguments(), inputs))
     frame.set(arg, input);
@@ -185,7 +191,7 @@ Interpreter::run(ArrayRef<HostTensor> inputs, ProbeFn probe) const {
 
 llvm::Expected<std::vector<HostTensor>>
 evaluateOp(Operation *op, ArrayRef<HostTensor> operands) {
-  reference::Frame frame(nullptr, {}, nullptr);
+  reference::Frame frame(nullptr, {}, nullptr, nullptr);
   for (auto [operand, tensor] : llvm::zip(op->getOperands(), operands))
     frame.set(operand, tensor);
   if (llvm::Error error = reference::evaluateAny(op, frame))

@@ -12,11 +12,22 @@
 #include "frontend/weights/WeightStore.h"
 #include "passes/reference/HostTensor.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
+#include <map>
 
 namespace pare {
 
 /// Sees every value that is computed, inside nn.fused too.
 using ProbeFn = llvm::function_ref<void(mlir::Value, const HostTensor &)>;
+
+/// What a language model's runs leave for later ones: per cache and sequence,
+/// keys and values as f32, [position][heads][head_dim], rounded to the cache's
+/// type. Positions are kept whatever the capacity.
+struct CacheState {
+  struct Rows {
+    std::vector<float> keys, values;
+  };
+  std::map<std::pair<std::string, int32_t>, Rows> rows;
+};
 
 class Interpreter {
 public:
@@ -25,11 +36,13 @@ public:
       : module(module), weights(weights) {}
 
   /// Runs the entry point on one tensor per argument. Symbolic dimensions are
-  /// read from the inputs' shapes. Fails with one line that names the input or
+  /// read from the inputs' shapes; ops on caches use and extend `caches`, or
+  /// start without any. Fails with one line that names the input or
   /// value: wrong number, element type or shape of inputs, indices out of
   /// range, shapes that only turn out not to fit when they are known.
-  llvm::Expected<std::vector<HostTensor>> run(llvm::ArrayRef<HostTensor> inputs,
-                                              ProbeFn probe = nullptr) const;
+  llvm::Expected<std::vector<HostTensor>>
+  run(llvm::ArrayRef<HostTensor> inputs, ProbeFn probe = nullptr,
+      CacheState *caches = nullptr) const;
 
 private:
   mlir::ModuleOp module;

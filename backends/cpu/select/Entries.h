@@ -10,6 +10,7 @@ namespace pare::cpu {
 llvm::ArrayRef<KernelEntry> getMatMulEntries();
 llvm::ArrayRef<KernelEntry> getConvEntries();
 llvm::ArrayRef<KernelEntry> getAttentionEntries();
+llvm::ArrayRef<KernelEntry> getCacheEntries();
 llvm::ArrayRef<KernelEntry> getNormEntries();
 llvm::ArrayRef<KernelEntry> getElementwiseEntries();
 llvm::ArrayRef<KernelEntry> getReduceEntries();

@@ -1,0 +1,370 @@
+//===- Builder.cpp - The graph of a decoder language model ----------------===//
+#include "frontend/decoder/Builder.h"
+#include "frontend/decoder/Rope.h"
+
+using namespace mlir;
+
+namespace pare::decoder {
+
+std::vector<Unsupported> findUnsupported(const DecoderConfig &config) {
+  std::vector<Unsupported> unsupported;
+  if (config.experts.count > 0)
+    unsupported.push_back({"mixture of experts", unsigned(config.layers.size()),
+                           "no op routes tokens to experts yet"});
+  return unsupported;
+}
+
+namespace {
+
+/// Cosines and sines of the rows' angles, [tokens, dims / 2] each.
+struct Rotation {
+  Value cos, sin;
+};
+
+class Builder {
+public:
+  Builder(const DecoderConfig &config, int64_t context, TensorSource &source,
+          GraphBuilder &graph)
+      : config(config), context(context), source(source), graph(graph) {}
+
+  llvm::Expected<OwningOpRef<ModuleOp>> build();
+
+private:
+  // Tensors.
+  Value load(const TensorName &tensor, ArrayRef<int64_t> shape);
+  Value load(Role role, ArrayRef<int64_t> shape) {
+    return load({role, layer}, shape);
+  }
+  Value loadVector(const Twine &name, ArrayRef<float> values);
+
+  // Parts of a layer.
+  Value norm(Value x, Role role, int64_t size);
+  Value project(Value x, Role role, int64_t in, int64_t out, bool hasBias);
+  Value cut(Value x, int64_t first, int64_t size);
+  Value splitHeads(Value x, int64_t heads);
+  Rotation rotate(const Rope &rope, StringRef name);
+  Value attention(Value x);
+  Value feedForward(Value x);
+  void buildLayer();
+  Value logits(Value x);
+
+  Value unary(nn::UnaryKind kind, Value x) {
+    return graph.create<nn::UnaryOp>(loc, kind, x, FloatAttr(), FloatAttr());
+  }
+  Value binary(nn::BinaryKind kind, Value x, Value y) {
+    return graph.create<nn::BinaryOp>(loc, kind, x, y);
+  }
+  Value scale(Value x, double factor) {
+    return factor == 1 ? x
+                       : binary(nn::BinaryKind::mul, x,
+                                graph.createScalar(loc, float(factor)));
+  }
+  Value cap(Value x, double limit) {
+    return limit == 0
+               ? x
+               : scale(unary(nn::UnaryKind::tanh, scale(x, 1 / limit)), limit);
+  }
+  Value pickOutputs(Value x) {
+    return graph.create<nn::GatherOp>(loc, x, outputs, int64_t(0));
+  }
+  /// Sets the location of ops: what they make, in the source's own terms.
+  void name(Role role) {
+    std::string text = layer < 0 ? "" : "layer." + std::to_string(layer) + ".";
+    loc = nn::getNamedLoc(text + getName(role).str(), graph.getContext());
+  }
+
+  const DecoderConfig &config;
+  int64_t context;
+  TensorSource &source;
+  GraphBuilder &graph;
+
+  Location loc = graph.getBuilder().getUnknownLoc();
+  int64_t layer = -1; ///< -1: outside of layers
+  Value tokens, positions, sequences, outputs;
+  Rotation rotation, localRotation;
+  Value hidden; ///< the residual stream, [tokens, hidden]
+};
+
+Value Builder::load(const TensorName &tensor, ArrayRef<int64_t> shape) {
+  if (graph.hasFailed())
+    return {};
+  llvm::Expected<std::string> name = source.load(tensor, shape);
+  if (!name)
+    return graph.fail(llvm::toString(name.takeError()));
+  Value value = graph.createParam(*name);
+  // Norms, biases and embeddings may be stored in 16 bits.
+  Type f32 = graph.getBuilder().getF32Type();
+  if (value && getElementTypeOrSelf(value.getType()) != f32)
+    value = graph.create<nn::CastOp>(value.getLoc(), value, f32);
+  return value;
+}
+
+Value Builder::loadVector(const Twine &name, ArrayRef<float> values) {
+  auto type = RankedTensorType::get({int64_t(values.size())},
+                                    graph.getBuilder().getF32Type());
+  return graph.createConstant(nn::getNamedLoc(name.str(), graph.getContext()),
+                              DenseElementsAttr::get(type, values));
+}
+
+Value Builder::norm(Value x, Role role, int64_t size) {
+  name(role);
+  Value weight = load(role, {size});
+  FloatAttr epsilon =
+      graph.getBuilder().getF32FloatAttr(float(config.normEpsilon));
+  if (config.normOffset != 0)
+    weight = binary(nn::BinaryKind::add, weight,
+                    graph.createScalar(loc, float(config.normOffset)));
+  bool isHead = role == Role::QueryNorm || role == Role::KeyNorm;
+  if (config.norm == NormKind::Rms || isHead)
+    return graph.create<nn::RmsNormOp>(loc, x, weight, epsilon);
+  Value bias = load({role, layer, -1, /*isBias=*/true}, {size});
+  return graph.create<nn::LayerNormOp>(loc, x, weight, bias, epsilon);
+}
+
+Value Builder::project(Value x, Role role, int64_t in, int64_t out,
+                       bool hasBias) {
+  name(role);
+  bool isTransposed = config.hasTransposedWeights && layer >= 0;
+  Value weight = isTransposed ? load(role, {in, out}) : load(role, {out, in});
+  Value y = graph.create<nn::MatMulOp>(loc, x, weight,
+                                       /*transpose_rhs=*/!isTransposed);
+  if (hasBias)
+    y = binary(nn::BinaryKind::add, y,
+               load({role, layer, -1, /*isBias=*/true}, {out}));
+  return y;
+}
+
+/// Columns [first, first + size) of the last axis.
+Value Builder::cut(Value x, int64_t first, int64_t size) {
+  if (graph.hasFailed())
+    return {};
+  nn::Shape shape = nn::getShape(x.getType()),
+            starts(shape.size(), graph.constantDim(0));
+  shape.back() = graph.constantDim(size);
+  starts.back() = graph.constantDim(first);
+  return graph.createTyped<nn::SliceOp>(
+      loc, nn::getTensorType(shape, getElementTypeOrSelf(x.getType())), x,
+      nn::getMap(starts, graph.getContext()),
+      SmallVector<int64_t>(shape.size(), 1));
+}
+
+Value Builder::splitHeads(Value x, int64_t heads) {
+  if (graph.hasFailed())
+    return {};
+  return graph.createReshape(loc, x,
+                             {nn::getShape(x.getType())[0],
+                              graph.constantDim(heads),
+                              graph.constantDim(config.headDim)});
+}
+
+/// Angles are products in f32, as transformers computes them.
+Rotation Builder::rotate(const Rope &rope, StringRef name) {
+  std::vector<float> divisors;
+  if (rope.scaling == RopeScaling::Divisors) {
+    if (Value tensor = load(Role::RopeDivisors, {rope.dims / 2}))
+      divisors =
+          graph.getStore().get(nn::getWeight(tensor).getSymName()).toF32();
+  } else if (rope.scaling == RopeScaling::LongRope &&
+             rope.shortDivisors.empty()) {
+    Role role = context > rope.originalContext ? Role::RopeLongDivisors
+                                               : Role::RopeShortDivisors;
+    if (Value tensor = load(role, {rope.dims / 2}))
+      divisors =
+          graph.getStore().get(nn::getWeight(tensor).getSymName()).toF32();
+  }
+  if (graph.hasFailed())
+    return {};
+  RopeFrequencies frequencies = getRopeFrequencies(rope, context, divisors);
+  loc = nn::getNamedLoc(name, graph.getContext());
+  Value column = graph.createReshape(
+      loc, positions,
+      {nn::getShape(positions.getType())[0], graph.constantDim(1)});
+  Value angles = binary(
+      nn::BinaryKind::mul,
+      graph.create<nn::CastOp>(loc, column, graph.getBuilder().getF32Type()),
+      loadVector(name + ".frequencies", frequencies.inverse));
+  double factor = frequencies.attentionFactor;
+  return {scale(unary(nn::UnaryKind::cos, angles), factor),
+          scale(unary(nn::UnaryKind::sin, angles), factor)};
+}
+
+/// Keys and values go to the layer's cache; queries read it.
+Value Builder::attention(Value x) {
+  int64_t heads = config.heads, kvHeads = config.kvHeads, size = config.headDim,
+          hiddenSize = config.hidden;
+  Value q, k, v;
+  if (config.qkv == QkvLayout::Separate) {
+    bool bias = config.hasQkvBias;
+    q = project(x, Role::Query, hiddenSize, heads * size, bias);
+    k = project(x, Role::Key, hiddenSize, kvHeads * size, bias);
+    v = project(x, Role::Value, hiddenSize, kvHeads * size, bias);
+    q = splitHeads(q, heads);
+    k = splitHeads(k, kvHeads);
+    v = splitHeads(v, kvHeads);
+  } else {
+    Value qkv = project(x, Role::Qkv, hiddenSize, (heads + 2 * kvHeads) * size,
+                        config.hasQkvBias);
+    if (config.qkv == QkvLayout::PerHead) {
+      if (graph.hasFailed())
+        return {};
+      Value perHead = graph.createReshape(loc, qkv,
+                                          {nn::getShape(x.getType())[0],
+                                           graph.constantDim(heads),
+                                           graph.constantDim(3 * size)});
+      q = cut(perHead, 0, size);
+      k = cut(perHead, size, size);
+      v = cut(perHead, 2 * size, size);
+    } else {
+      q = splitHeads(cut(qkv, 0, heads * size), heads);
+      k = splitHeads(cut(qkv, heads * size, kvHeads * size), kvHeads);
+      v = splitHeads(cut(qkv, (heads + kvHeads) * size, kvHeads * size),
+                     kvHeads);
+    }
+  }
+  if (config.hasQkNorm) {
+    q = norm(q, Role::QueryNorm, size);
+    k = norm(k, Role::KeyNorm, size);
+  }
+  const Layer &own = config.layers[layer];
+  if (own.hasRope) {
+    bool isLocal = own.window > 0 && config.hasLocalRope;
+    const Rotation &r = isLocal ? localRotation : rotation;
+    bool interleaved = config.rope.style == RopeStyle::Interleaved;
+    name(Role::Query);
+    q = graph.create<nn::RopeOp>(loc, q, r.cos, r.sin, interleaved);
+    name(Role::Key);
+    k = graph.create<nn::RopeOp>(loc, k, r.cos, r.sin, interleaved);
+  }
+  name(Role::AttentionOutput);
+  if (graph.hasFailed())
+    return {};
+  // A ring holds a window before each of the rows of a run.
+  int64_t capacity = context;
+  if (own.window > 0)
+    capacity = std::min(context, own.window + maxRows);
+  std::string cache = "cache." + std::to_string(layer);
+  graph.createCache(cache, kvHeads, size, capacity,
+                    graph.getBuilder().getF16Type());
+  nn::CacheAppendOp::create(graph.getBuilder(), loc, cache, k, v, positions,
+                            sequences);
+  double queryScale =
+      config.queryScale != 0 ? config.queryScale : 1 / std::sqrt(double(size));
+  Value seen = graph.create<nn::CachedAttentionOp>(
+      loc, cache, q, positions, sequences, llvm::APFloat(float(queryScale)),
+      uint64_t(own.window), llvm::APFloat(float(config.attentionSoftCap)));
+  if (graph.hasFailed())
+    return {};
+  seen = graph.createReshape(
+      loc, seen,
+      {nn::getShape(x.getType())[0], graph.constantDim(heads * size)});
+  return project(seen, Role::AttentionOutput, heads * size, hiddenSize,
+                 config.hasOutputBias);
+}
+
+Value Builder::feedForward(Value x) {
+  int64_t in = config.hidden, width = config.intermediate;
+  bool bias = config.hasFfnBias;
+  Value gate, up;
+  if (config.hasFusedGateUp) {
+    Value both = project(x, Role::GateUp, in, 2 * width, bias);
+    gate = cut(both, 0, width);
+    up = cut(both, width, width);
+  } else {
+    if (config.isGated)
+      gate = project(x, Role::Gate, in, width, bias);
+    up = project(x, Role::Up, in, width, bias);
+  }
+  nn::UnaryKind kind = nn::UnaryKind::silu;
+  switch (config.activation) {
+  case Activation::Silu:
+    break;
+  case Activation::Gelu:
+    kind = nn::UnaryKind::gelu;
+    break;
+  case Activation::GeluTanh:
+    kind = nn::UnaryKind::gelu_tanh;
+    break;
+  case Activation::Relu:
+    kind = nn::UnaryKind::relu;
+    break;
+  }
+  Value inner = gate ? binary(nn::BinaryKind::mul, unary(kind, gate), up)
+                     : unary(kind, up);
+  return project(inner, Role::Down, width, in, bias);
+}
+
+void Builder::buildLayer() {
+  Value normed = norm(hidden, Role::AttentionNorm, config.hidden);
+  Value attended = attention(normed);
+  if (config.hasPostNorms)
+    attended = norm(attended, Role::PostAttentionNorm, config.hidden);
+  if (config.hasParallelResidual) {
+    Value added = feedForward(norm(hidden, Role::FfnNorm, config.hidden));
+    hidden = binary(nn::BinaryKind::add,
+                    binary(nn::BinaryKind::add, hidden, attended), added);
+    return;
+  }
+  hidden = binary(nn::BinaryKind::add, hidden, attended);
+  // Beyond the last attention only rows whose logits are wanted matter.
+  if (layer + 1 == int64_t(config.layers.size()))
+    hidden = pickOutputs(hidden);
+  Value added = feedForward(norm(hidden, Role::FfnNorm, config.hidden));
+  if (config.hasPostNorms)
+    added = norm(added, Role::PostFfnNorm, config.hidden);
+  hidden = binary(nn::BinaryKind::add, hidden, added);
+}
+
+Value Builder::logits(Value x) {
+  x = norm(x, Role::OutputNorm, config.hidden);
+  Role role = config.hasTiedEmbeddings ? Role::TokenEmbedding : Role::Output;
+  Value result = project(x, role, config.hidden, config.vocabulary, false);
+  loc = nn::getNamedLoc("logits", graph.getContext());
+  return cap(result, config.finalSoftCap);
+}
+
+llvm::Expected<OwningOpRef<ModuleOp>> Builder::build() {
+  Type i32 = graph.getBuilder().getI32Type();
+  nn::Dim rows = graph.getSymbol("tokens", 1, maxRows),
+          wanted = graph.getSymbol("outputs", 1, maxOutputs);
+  RankedTensorType perRow = nn::getTensorType({rows}, i32);
+  tokens = graph.addInput("tokens", perRow);
+  positions = graph.addInput("positions", perRow);
+  sequences = graph.addInput("sequences", perRow);
+  outputs = graph.addInput("outputs", nn::getTensorType({wanted}, i32));
+
+  name(Role::TokenEmbedding);
+  Value table = load(Role::TokenEmbedding, {config.vocabulary, config.hidden});
+  hidden = graph.create<nn::GatherOp>(loc, table, tokens, int64_t(0));
+  hidden = scale(hidden, config.embeddingScale);
+  if (config.hasPositionEmbeddings) {
+    name(Role::PositionEmbedding);
+    Value learned =
+        load(Role::PositionEmbedding, {config.context, config.hidden});
+    hidden =
+        binary(nn::BinaryKind::add, hidden,
+               graph.create<nn::GatherOp>(loc, learned, positions, int64_t(0)));
+  }
+  bool hasRope =
+      llvm::any_of(config.layers, [](const Layer &l) { return l.hasRope; });
+  if (hasRope)
+    rotation = rotate(config.rope, "rope");
+  if (hasRope && config.hasLocalRope)
+    localRotation = rotate(config.localRope, "local_rope");
+  for (layer = 0; layer < int64_t(config.layers.size()); ++layer)
+    buildLayer();
+  layer = -1;
+  if (config.hasParallelResidual)
+    hidden = pickOutputs(hidden);
+  return graph.finish({logits(hidden)}, {"logits"});
+}
+
+} // namespace
+
+llvm::Expected<OwningOpRef<ModuleOp>> buildDecoder(const DecoderConfig &config,
+                                                   int64_t context,
+                                                   TensorSource &source,
+                                                   GraphBuilder &builder) {
+  return Builder(config, context, source, builder).build();
+}
+
+} // namespace pare::decoder

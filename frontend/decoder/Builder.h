@@ -1,0 +1,42 @@
+//===- Builder.h - The graph of a decoder language model --------*- C++ -*-===//
+//
+// One builder for all architectures and sources: what differs is in the
+// config. The entry's contract with the runtime is PareDecoderInfo's
+// (backends/runtime/Abi.h).
+//
+//===----------------------------------------------------------------------===//
+#ifndef PARE_FRONTEND_DECODER_BUILDER_H
+#define PARE_FRONTEND_DECODER_BUILDER_H
+
+#include "frontend/GraphBuilder.h"
+#include "frontend/decoder/TensorNames.h"
+
+namespace pare::decoder {
+
+/// Tokens that one run takes at most, and rows of logits that it gives.
+constexpr int64_t maxRows = 512, maxOutputs = 64;
+
+/// A source's tensors by what they are for.
+class TensorSource {
+public:
+  virtual ~TensorSource() = default;
+  virtual bool contains(const TensorName &tensor) const = 0;
+  /// Puts a tensor into the store that the graph is built on; returns its name
+  /// there. Fails where it is missing or has another shape, by name.
+  virtual llvm::Expected<std::string> load(const TensorName &tensor,
+                                           llvm::ArrayRef<int64_t> shape) = 0;
+};
+
+/// What of a config no graph is built for yet.
+std::vector<Unsupported> findUnsupported(const DecoderConfig &config);
+
+/// Builds the entry: inputs `tokens`, `positions`, `sequences` (i32 [tokens])
+/// and `outputs` (i32 [outputs], rows whose logits are wanted); result
+/// `logits` [outputs, vocabulary]. `context` bounds positions.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+buildDecoder(const DecoderConfig &config, int64_t context, TensorSource &source,
+             GraphBuilder &builder);
+
+} // namespace pare::decoder
+
+#endif
