@@ -274,6 +274,11 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
     for (const char *part : tokenizer::runtimeParts(info.encoder->tokenizer))
       modules.push_back(part);
   }
+  if (info.decoder) {
+    modules.push_back("pare_module_decoder");
+    for (const char *part : tokenizer::runtimeParts(info.decoder->tokenizer))
+      modules.push_back(part);
+  }
   if (!info.images.empty())
     modules.push_back("pare_module_image");
   if (usesOneDnn) {

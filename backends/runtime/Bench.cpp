@@ -1,5 +1,7 @@
 //===- Bench.cpp - `bench` ------------------------------------------------===//
 #include "backends/runtime/Context.h"
+#include "backends/runtime/Heap.h"
+#include "backends/runtime/Profile.h"
 #include "backends/runtime/Session.h"
 
 #include <stdlib.h>
@@ -67,29 +69,6 @@ void fill(const PareTensor &tensor, Str name, Random &random) {
   }
 }
 
-/// Sorts by `less` in place (heap sort).
-template <typename T, typename Less> void sort(T *data, uint64_t n, Less less) {
-  auto sift = [&](uint64_t root, uint64_t size) {
-    for (uint64_t child; (child = 2 * root + 1) < size; root = child) {
-      if (child + 1 < size && less(data[child], data[child + 1]))
-        ++child;
-      if (!less(data[root], data[child]))
-        return;
-      T swap = data[root];
-      data[root] = data[child];
-      data[child] = swap;
-    }
-  };
-  for (uint64_t i = n / 2; i-- > 0;)
-    sift(i, n);
-  for (uint64_t i = n; i-- > 1;) {
-    T swap = data[0];
-    data[0] = data[i];
-    data[i] = swap;
-    sift(0, i);
-  }
-}
-
 class Bench {
 public:
   Bench(Program &program, const Args &args) : session(program), args(args) {}
@@ -116,32 +95,6 @@ private:
 
   double milliseconds(uint64_t percent) const {
     return double(nanos[(runs - 1) * percent / 100]) * 1e-6;
-  }
-  /// Work per second in units of 10^9, of the step's `slot`.
-  double rate(uint32_t slot, uint64_t time) const {
-    return time ? double(pare_slot(session.context, slot)) * double(runs) /
-                      double(time)
-                : 0;
-  }
-  /// The most memory this program held: getrusage would also count what its
-  /// parent held before exec. 0 where the kernel does not say.
-  static uint64_t peakBytes() {
-    Bytes bytes;
-    Message ignored;
-    if (!readFile("/proc/self/status", bytes, ignored))
-      return 0;
-    for (Str text = bytes.str(); text.size;) {
-      Str line = text.take(text.find('\n'));
-      text = text.drop(min(line.size + 1, text.size));
-      if (!line.startsWith("VmHWM:"))
-        continue;
-      uint64_t kilobytes = 0;
-      for (uint64_t i = 0; i < line.size; ++i)
-        if (line.data[i] >= '0' && line.data[i] <= '9')
-          kilobytes = kilobytes * 10 + uint64_t(line.data[i] - '0');
-      return kilobytes * 1024;
-    }
-    return 0;
   }
   static uint64_t fileBytes() {
     struct stat info;
@@ -314,38 +267,8 @@ void Bench::putText(Writer &text) {
   if (!args.has("--profile"))
     return;
 
-  auto *order = static_cast<uint32_t *>(calloc(model.num_steps + 1, 4));
-  if (!order)
-    return;
-  uint64_t sum = 0;
-  for (uint32_t s = 0; s < model.num_steps; ++s) {
-    order[s] = s;
-    sum += stepNanos[s];
-  }
-  // Steps with equal times stay in order.
-  sort(order, model.num_steps, [&](uint32_t a, uint32_t b) {
-    return stepNanos[a] != stepNanos[b] ? stepNanos[a] > stepNanos[b] : a < b;
-  });
-  text.put("\n        us      %   GFLOP/s     GB/s  provider   op, value\n");
-  for (uint32_t i = 0; i < model.num_steps; ++i) {
-    const PareStep &step = model.steps[order[i]];
-    uint64_t time = stepNanos[order[i]];
-    auto column = [&](double value, unsigned decimals, uint64_t width) {
-      char digits[40];
-      Writer number(-1, digits, sizeof(digits));
-      number.fixed(value, decimals);
-      uint64_t from = text.column();
-      text.pad(from, width - min(width, number.column())).put(digits);
-    };
-    column(double(time) * 1e-3 / double(runs), 1, 10);
-    column(100 * double(time) / double(max<uint64_t>(sum, 1)), 1, 7);
-    column(rate(step.flops_slot, time), 1, 10);
-    column(rate(step.bytes_slot, time), 1, 9);
-    uint64_t from = text.put("  ").column();
-    text.put(step.provider).put(' ').pad(from, 11);
-    text.put(step.op).put(", ").put(step.name).put('\n');
-  }
-  free(order);
+  text.put('\n');
+  putProfile(text, *session.context, stepNanos, runs);
 }
 
 void Bench::putJson(Writer &text) {
@@ -368,21 +291,8 @@ void Bench::putJson(Writer &text) {
   text.put(",\"peak_rss_bytes\":").unsignedNum(peakBytes());
   text.put(",\"arena_bytes\":").unsignedNum(pare_arena_bytes(session.context));
   text.put(",\"file_bytes\":").unsignedNum(fileBytes());
-  if (args.has("--profile")) {
-    text.put(",\"steps\":[");
-    for (uint32_t s = 0; s < model.num_steps; ++s) {
-      const PareStep &step = model.steps[s];
-      text.put(s ? "," : "").put("{\"name\":").json(step.name);
-      text.put(",\"op\":").json(step.op);
-      text.put(",\"provider\":").json(step.provider);
-      text.put(",\"us\":").fixed(double(stepNanos[s]) * 1e-3 / double(runs), 3);
-      text.put(",\"flops\":").num(pare_slot(session.context, step.flops_slot));
-      text.put(",\"bytes\":").num(pare_slot(session.context, step.bytes_slot));
-      text.put(",\"tasks\":").num(pare_slot(session.context, step.grid_slot));
-      text.put('}');
-    }
-    text.put(']');
-  }
+  if (args.has("--profile"))
+    putProfileJson(text.put(",\"steps\":"), *session.context, stepNanos, runs);
   text.put("}\n");
 }
 

@@ -138,6 +138,8 @@ static int printHelp(Program &program, const Command &command) {
       text.put(' ').put(option->value);
     text.put(' ').pad(from, 24).put(option->help).put('\n');
   }
+  if (command.details)
+    text.put('\n').put(command.details).put('\n');
   text.put("\nexample:\n  ");
   command.example(text, program);
   text.put('\n');

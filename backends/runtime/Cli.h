@@ -31,7 +31,8 @@ struct Command {
   const Option *options; ///< ends with a null name
   void (*example)(Writer &, const Program &);
   int (*run)(Program &, const struct Args &);
-  bool takesTexts = false; ///< arguments that are no options
+  bool takesTexts = false;       ///< arguments that are no options
+  const char *details = nullptr; ///< paragraphs below the options, or none
 };
 
 /// The arguments of one command, checked against its options.

@@ -55,11 +55,11 @@ void setShape(const PareTensorInfo &info, const int64_t *slots,
 // Memory
 //===----------------------------------------------------------------------===//
 
-bool Block::allocate(const PareContext &context, uint64_t size) {
+bool Block::allocate(const PareContext &context, uint64_t size, bool fills) {
   size = alignUp(max<uint64_t>(size, 1), PARE_ALIGN);
   bytes = size;
   if (context.guard) {
-    if (!guarded.allocate(size, PARE_ALIGN))
+    if (!guarded.allocate(size, PARE_ALIGN, fills))
       return false;
     data = static_cast<char *>(guarded.data);
   } else if (context.allocator.allocate) {
@@ -177,6 +177,8 @@ static void *resolve(const PareContext &context, const PareRef &ref,
     return const_cast<uint8_t *>(context.weights) + ref.index + offset;
   case PARE_SPACE_INPUT:
     return static_cast<uint8_t *>(inputs[ref.index].data) + offset;
+  case PARE_SPACE_CACHES:
+    return context.cacheBases;
   default:
     return static_cast<uint8_t *>(outputs[ref.index].data) + offset;
   }
@@ -461,7 +463,17 @@ static bool setUp(PareContext &context, const PareOptions &options) {
     }
     memcpy(context.weightsCopy.data, model.weights, model.weights_bytes);
     context.weights = static_cast<const uint8_t *>(context.weightsCopy.data);
+  } else if (options.weights_memory == PARE_WEIGHTS_HUGE) {
+    if (!fitsMemory(model.weights_bytes) ||
+        !context.hugeWeights.allocate(model.weights_bytes)) {
+      error.start().put("out of memory for a copy of the weights");
+      return false;
+    }
+    memcpy(context.hugeWeights.data, model.weights, model.weights_bytes);
+    context.weights = static_cast<const uint8_t *>(context.hugeWeights.data);
   }
+  if (model.decoder && !createCaches(context, options.sequences))
+    return false;
   if (!prepareAhead(context))
     return false;
   // Reserved for the largest shapes; pages are committed as they are touched.
@@ -519,6 +531,8 @@ void pare_destroy(PareContext *context) {
   for (uint32_t i = 0; context->scratch && i < context->threads; ++i)
     context->scratch[i].release(*context);
   context->weightsCopy.release();
+  context->hugeWeights.release();
+  destroyCaches(*context);
   free(context->scratch);
   free(context->symbols);
   free(context->slots);
@@ -574,6 +588,8 @@ int pare_run(PareContext *context, const PareTensor *inputs,
       return failSize("output", model.outputs[i].name,
                       outputs[i].data ? outputs[i].bytes : 0, needs);
   }
+  if (model.decoder && !checkDecoderInputs(*context, inputs))
+    return 1;
   FloatMode mode = readMode();
   writeMode(kDefaultMode);
   if (context->ownPool)

@@ -16,7 +16,8 @@ struct Block {
   uint64_t bytes = 0;
   GuardedBuffer guarded;
 
-  bool allocate(const PareContext &context, uint64_t size);
+  /// `fills`: guard mode fills it with NaN, which commits its pages.
+  bool allocate(const PareContext &context, uint64_t size, bool fills = true);
   void release(const PareContext &context);
 };
 
@@ -32,9 +33,25 @@ void putShape(Writer &text, const PareModel &model, const PareTensorInfo &info);
 /// null if it is derived from others.
 const PareDimInfo *dimOfSlot(const PareModel &model, int64_t dim);
 
+/// Makes the caches of a language model's sequences. False with the context's
+/// error set.
+bool createCaches(PareContext &context, uint32_t sequences);
+void destroyCaches(PareContext &context);
+
+/// Checks the values of a language model's inputs, of which kernels make
+/// addresses, and notes the positions that a run writes. False with the
+/// context's error set.
+bool checkDecoderInputs(PareContext &context, const PareTensor *inputs);
+
 /// The line that a user sees on a CPU that cannot run `model`.
 void putMissingFeature(Writer &text, const PareModel &model,
                        const char *feature);
+
+/// What a sequence of a language model remembers.
+struct Cache {
+  Block block;          ///< PareDecoderInfo::cache_bytes
+  uint32_t written = 0; ///< one more than the last position ever written
+};
 
 } // namespace pare::rt
 
@@ -54,6 +71,11 @@ struct PareContext {
   pare::rt::Block *scratch = nullptr; ///< one per thread
   void **states = nullptr;            ///< of model->steps (PareStepState)
   pare::rt::GuardedBuffer weightsCopy;
+  pare::rt::HugeBuffer hugeWeights;
+
+  uint32_t numSequences = 0; ///< of a language model
+  pare::rt::Cache *caches = nullptr;
+  void **cacheBases = nullptr; ///< PARE_SPACE_CACHES
 
   uint64_t *stepNanos = nullptr;
   PareProbe probe = nullptr;

@@ -75,6 +75,12 @@ static void putText(Writer &text, const PareModel &model) {
     text.put(image.bgr ? " bgr" : image.channels == 1 ? " grey" : " rgb");
     text.put(image.nchw ? " nchw\n" : " nhwc\n");
   }
+  if (const PareDecoderInfo *decoder = model.decoder) {
+    text.put("context   ").num(decoder->context).put(" tokens of ");
+    text.num(decoder->vocabulary).put(", ");
+    text.unsignedNum(decoder->cache_bytes / max(decoder->context, 1u));
+    text.put(" bytes of cache each\n");
+  }
   text.put("steps     ").num(model.num_steps);
   if (uint32_t steps = countLibrarySteps(model))
     text.put(", ").num(steps).put(
@@ -106,6 +112,11 @@ static void putJson(Writer &text, const PareModel &model, bool verified) {
         .num(model.dims[i].max)
         .put('}');
   text.put("],\"steps\":").num(model.num_steps);
+  if (const PareDecoderInfo *decoder = model.decoder) {
+    text.put(",\"context\":").num(decoder->context);
+    text.put(",\"vocabulary\":").num(decoder->vocabulary);
+    text.put(",\"cache_bytes\":").unsignedNum(decoder->cache_bytes);
+  }
   text.put(",\"onednn_steps\":").num(countLibrarySteps(model));
   text.put(",\"weights_bytes\":").unsignedNum(model.weights_bytes);
   text.put(",\"weights_sha256\":\"");

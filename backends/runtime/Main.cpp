@@ -10,6 +10,10 @@ using namespace pare::rt;
 static const Command *findCommand(Str name) {
   static const Command *const commands[] = {&kInfoCommand, &kRunCommand,
                                             &kBenchCommand};
+  if (&pare_module_decoder && pare_model.decoder)
+    for (const Command *command : pare_module_decoder.commands)
+      if (name == command->name)
+        return command;
   for (const Command *command : commands)
     if (name == command->name)
       return command;
@@ -25,11 +29,12 @@ static int printUsage(Program &program) {
   text.put("usage: ").put(program.name).put(" COMMAND [options]\n\n");
   text.put(program.model.name).put(", compiled by pare for ");
   text.put(program.model.target).put(".\n\n");
-  static const char *const names[] = {"embed", "run", "bench", "info"};
+  static const char *const names[] = {
+      "generate", "chat", "perplexity", "embed", "run", "bench", "info"};
   for (const char *name : names)
     if (const Command *command = findCommand(name)) {
       uint64_t from = text.column();
-      text.put("  ").put(name).pad(from, 10).put(command->summary).put('\n');
+      text.put("  ").put(name).pad(from, 14).put(command->summary).put('\n');
     }
   text.put("\n  COMMAND --help   options and an example\n"
            "  --version        version of the runtime\n");

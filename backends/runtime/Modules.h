@@ -30,6 +30,12 @@ typedef struct {
   const pare::rt::Command *command;
 } PareEmbedModule;
 extern const PareEmbedModule pare_module_embed __attribute__((weak));
+
+/// The commands of language models; `bench` takes the place of the general one.
+typedef struct {
+  const pare::rt::Command *commands[4];
+} PareDecoderModule;
+extern const PareDecoderModule pare_module_decoder __attribute__((weak));
 }
 
 #endif

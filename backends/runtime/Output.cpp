@@ -17,7 +17,7 @@ bool OutputFile::fail(Message &error) {
   return false;
 }
 
-bool OutputFile::open(const char *name, Message &error) {
+bool OutputFile::open(const char *name, Message &error, unsigned mode) {
   path = name;
   struct stat info;
   bool exists = stat(path, &info) == 0;
@@ -38,7 +38,7 @@ bool OutputFile::open(const char *name, Message &error) {
       errno = ENAMETOOLONG;
       return fail(error);
     }
-    fd = ::open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    fd = ::open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd >= 0 || errno != EEXIST)
       break;
   }

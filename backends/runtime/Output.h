@@ -16,7 +16,7 @@ public:
   ~OutputFile(); ///< removes what was not committed
 
   /// Each of these returns false with one line in `error` on failure.
-  bool open(const char *path, Message &error);
+  bool open(const char *path, Message &error, unsigned mode = 0666);
   bool write(const void *data, uint64_t size, Message &error);
   bool commit(Message &error);
 

@@ -393,7 +393,13 @@ bool Run::report(const char *path, uint64_t nanos) {
 }
 
 bool Run::run() {
-  if (!session.open(args) || !loadInputs() || !session.allocateOutputs())
+  int64_t sequences = 1;
+  if (!args.number("--sequences", 1, sequences, session.error))
+    return false;
+  PareOptions options = {};
+  options.sequences = uint32_t(sequences);
+  if (!session.open(args, options) || !loadInputs() ||
+      !session.allocateOutputs())
     return false;
   uint64_t begin = nowNanos();
   const char *probe = args.get("--probe");
@@ -412,6 +418,7 @@ const Option kOptions[] = {
      "where the outputs go, under the model's names (default: print them)"},
     PARE_SESSION_OPTIONS,
     {"--probe", "FILE.npz", nullptr},
+    {"--sequences", "N", nullptr}, // of a language model
     {"--json", nullptr, "print names, types, shapes and time as JSON"},
     PARE_COMMON_OPTIONS};
 

@@ -49,6 +49,12 @@ typedef struct {
   void (*release)(void *user, void *memory, uint64_t bytes);
 } PareAllocator;
 
+/* Where a context reads the weights. */
+typedef enum {
+  PARE_WEIGHTS_MAP = 0,  /* where they lie, mapped from the file */
+  PARE_WEIGHTS_HUGE = 1, /* a copy in huge pages, made when it is created */
+} PareWeightsMemory;
+
 /* Zero-initialised options are the defaults. */
 typedef struct {
   uint32_t threads; /* with the caller's; 0: the model's, else what the CPU mask
@@ -59,6 +65,8 @@ typedef struct {
   const PareAllocator *allocator; /* null: mmap, committed as it is touched */
   void (*log)(void *user, const char *line); /* null: silent */
   void *log_user;
+  uint32_t sequences;      /* a language model's caches; 0: 1 */
+  uint32_t weights_memory; /* PareWeightsMemory */
 } PareOptions;
 
 /* Makes a context. Returns null and one line in `error` (at most `error_bytes`
@@ -101,6 +109,43 @@ PARE_API void pare_set_profile(PareContext *context, uint64_t *step_nanos);
    The tensor is valid during the call. Null stops it. */
 typedef void (*PareProbe)(void *user, uint32_t value, const PareTensor *tensor);
 PARE_API void pare_set_probe(PareContext *context, PareProbe probe, void *user);
+
+/* The caches of a language model: one for each sequence id in [0,
+   pare_sequences()), a block of address space that is committed as positions
+   are written. Runs write the positions that their inputs name, and read those
+   before. The caller knows which positions hold what. */
+PARE_API uint32_t pare_sequences(const PareContext *context);
+
+/* Forgets what a sequence holds and gives its memory back. Returns 0, or 1
+   with pare_error() set where there is no such sequence. */
+PARE_API int pare_cache_reset(PareContext *context, uint32_t sequence);
+
+/* How many of its first positions, `positions` at most, a sequence can go on
+   from: `positions` if all of them were written, or 0 where layers with a
+   window have written over some that the next one would read. */
+PARE_API uint32_t pare_cache_reusable(const PareContext *context,
+                                      uint32_t sequence, uint32_t positions);
+
+/* Copies the first `positions` of sequence `from` to `to`. Returns 0, or 1
+   with pare_error() set where `from` cannot go on from there. */
+PARE_API int pare_cache_copy(PareContext *context, uint32_t to, uint32_t from,
+                             uint32_t positions);
+
+/* A sequence's first `positions` as one block of bytes that any context of the
+   same model can load. The size of the block; 0 for more positions than the
+   model's context. */
+PARE_API uint64_t pare_cache_bytes(const PareContext *context,
+                                   uint32_t positions);
+/* Writes the block to block[0, bytes). Returns 0, or 1 with pare_error() set
+   where the sequence cannot go on from there or `bytes` is too few. */
+PARE_API int pare_cache_save(PareContext *context, uint32_t sequence,
+                             uint32_t positions, void *block, uint64_t bytes);
+/* Puts a block in place of what `sequence` holds; *positions: how many it has.
+   Returns 0, or 1 with pare_error() set, and the sequence as it was, where the
+   block is cut or of another model. */
+PARE_API int pare_cache_load(PareContext *context, uint32_t sequence,
+                             const void *block, uint64_t bytes,
+                             uint32_t *positions);
 
 /* Bytes of one element; 0 for an unknown dtype. "float32", "int64", …. */
 PARE_API uint64_t pare_dtype_bytes(uint32_t dtype);

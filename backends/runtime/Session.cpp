@@ -6,11 +6,18 @@
 
 using namespace pare::rt;
 
-bool Session::open(const Args &args) {
+bool Session::open(const Args &args, PareOptions options) {
   int64_t threads = 0;
   if (!args.number("--threads", 1, threads, error))
     return false;
-  guard = args.has("--guard");
+  options.threads = uint32_t(threads);
+  options.guard = args.has("--guard");
+  return open(options);
+}
+
+bool Session::open(const PareOptions &given) {
+  PareOptions options = given;
+  guard = options.guard;
   inputs = static_cast<PareTensor *>(
       calloc(model.num_inputs + 1, sizeof(PareTensor)));
   outputs = static_cast<PareTensor *>(
@@ -21,9 +28,6 @@ bool Session::open(const Args &args) {
     error.start().put("out of memory");
     return false;
   }
-  PareOptions options = {};
-  options.threads = uint32_t(threads);
-  options.guard = guard;
   options.log = [](void *user, const char *line) {
     static_cast<Program *>(user)->say(line);
   };

@@ -16,7 +16,9 @@ public:
 
   /// Makes the context with the command's --threads and --guard. False with
   /// `error` set.
-  bool open(const Args &args);
+  bool open(const Args &args, PareOptions options = {});
+  /// The same with `options` as they are; messages go to the program.
+  bool open(const PareOptions &options);
 
   /// Gives input `index` the shape `dims` and room for its data; keeps memory
   /// that is large enough.

@@ -29,6 +29,45 @@ bool pare::rt::parseInt(Str text, int64_t &value) {
   return true;
 }
 
+bool pare::rt::parseReal(Str text, double &value) {
+  bool negative = text.startsWith("-");
+  if (negative)
+    text = text.drop(1);
+  uint64_t at = 0, digits = 0;
+  int64_t scale = 0;
+  double number = 0;
+  auto readDigits = [&](bool isFraction) {
+    for (; at < text.size && text.data[at] >= '0' && text.data[at] <= '9';
+         ++at, ++digits) {
+      number = number * 10 + (text.data[at] - '0');
+      scale -= isFraction;
+    }
+  };
+  readDigits(false);
+  if (at < text.size && text.data[at] == '.') {
+    ++at;
+    readDigits(true);
+  }
+  int64_t exponent = 0;
+  if (at < text.size && (text.data[at] | 32) == 'e') {
+    Str rest = text.drop(at + 1);
+    if (rest.startsWith("+"))
+      rest = rest.drop(1);
+    if (!parseInt(rest, exponent) || exponent < -400 || exponent > 400)
+      return false;
+    at = text.size;
+  }
+  if (!digits || digits > 300 || at != text.size)
+    return false;
+  double power = 1;
+  scale += exponent;
+  for (int64_t i = scale < 0 ? -scale : scale; i > 0; --i)
+    power *= 10;
+  number = scale < 0 ? number / power : number * power;
+  value = negative ? -number : number;
+  return true;
+}
+
 const char *pare::rt::errnoText(int error) {
   switch (error) {
   case ENOENT:
@@ -117,7 +156,7 @@ bool pare::rt::fitsMemory(uint64_t bytes) {
          bytes <= parseMemInfo(text.str());
 }
 
-bool GuardedBuffer::allocate(uint64_t bytes, uint64_t alignment) {
+bool GuardedBuffer::allocate(uint64_t bytes, uint64_t alignment, bool fills) {
   constexpr uint64_t page = 65536; // the largest page size of the targets
   uint64_t usable = alignUp(max<uint64_t>(alignUp(bytes, alignment), 1), page);
   mapped = usable + 2 * page;
@@ -133,13 +172,34 @@ bool GuardedBuffer::allocate(uint64_t bytes, uint64_t alignment) {
     return false;
   }
   data = begin + usable - alignUp(bytes, alignment);
-  memset(data, 0xff, bytes);
+  if (fills)
+    memset(data, 0xff, bytes);
   return true;
 }
 
 void GuardedBuffer::release() {
   unmapPages(mapping, mapped);
   *this = GuardedBuffer();
+}
+
+bool HugeBuffer::allocate(uint64_t bytes) {
+  constexpr uint64_t huge = 2u << 20;
+  if (__builtin_add_overflow(alignUp(max<uint64_t>(bytes, 1), huge), huge,
+                             &mapped))
+    return false;
+  mapping = mapPages(mapped);
+  if (!mapping)
+    return false;
+  data = reinterpret_cast<void *>(
+      alignUp(reinterpret_cast<uintptr_t>(mapping), huge));
+  // Where the kernel has none the buffer works as well, slower.
+  madvise(data, mapped - huge, MADV_HUGEPAGE);
+  return true;
+}
+
+void HugeBuffer::release() {
+  unmapPages(mapping, mapped);
+  *this = HugeBuffer();
 }
 
 Bytes::~Bytes() { free(data); }

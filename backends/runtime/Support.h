@@ -60,6 +60,10 @@ struct Str {
 /// does not fit.
 bool parseInt(Str text, int64_t &value);
 
+/// Parses a decimal number that fills all of `text`: "-0.5", "1e-3". False if
+/// it does not.
+bool parseReal(Str text, double &value);
+
 /// Text into a file descriptor (buffered), or into memory when fd < 0, where
 /// it is cut at the capacity and always zero-terminated.
 class Writer {
@@ -133,13 +137,24 @@ bool fitsMemory(uint64_t bytes);
 
 /// A buffer whose last byte is followed, and whose first page is preceded, by
 /// an inaccessible page. `alignment` may leave up to alignment-1 bytes between
-/// the end and the page. Filled with 0xff, which is NaN in float formats.
+/// the end and the page. Filled with 0xff, which is NaN in float formats, or
+/// with zeros that are committed as they are touched.
 struct GuardedBuffer {
   void *data = nullptr;
   void *mapping = nullptr;
   uint64_t mapped = 0;
 
-  bool allocate(uint64_t bytes, uint64_t alignment);
+  bool allocate(uint64_t bytes, uint64_t alignment, bool fills = true);
+  void release();
+};
+
+/// Zeroed memory that the kernel is asked to back by huge pages.
+struct HugeBuffer {
+  void *data = nullptr;
+  void *mapping = nullptr;
+  uint64_t mapped = 0;
+
+  bool allocate(uint64_t bytes);
   void release();
 };
 

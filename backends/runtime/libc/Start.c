@@ -2,6 +2,7 @@
 #include "backends/runtime/libc/Syscall.h"
 
 #include <elf.h>
+#include <stdlib.h>
 
 int main(int argc, char **argv);
 
@@ -35,6 +36,19 @@ unsigned long getauxval(unsigned long type) {
   return 0;
 }
 
+static char **environment;
+
+char *getenv(const char *name) {
+  for (char **entry = environment; *entry; ++entry) {
+    size_t n = 0;
+    while (name[n] && (*entry)[n] == name[n])
+      ++n;
+    if (!name[n] && (*entry)[n] == '=')
+      return *entry + n + 1;
+  }
+  return NULL;
+}
+
 typedef void (*Initializer)(void);
 extern const Initializer __init_array_start[] __attribute__((weak));
 extern const Initializer __init_array_end[] __attribute__((weak));
@@ -44,10 +58,11 @@ extern const Initializer __init_array_end[] __attribute__((weak));
 __attribute__((noreturn, used)) void pareStart(long *stack) {
   int argc = (int)stack[0];
   char **argv = (char **)(stack + 1);
-  char **environment = argv + argc + 1;
-  while (*environment)
-    ++environment;
-  auxiliary = (const Elf64_auxv_t *)(environment + 1);
+  environment = argv + argc + 1;
+  char **end = environment;
+  while (*end)
+    ++end;
+  auxiliary = (const Elf64_auxv_t *)(end + 1);
   for (const Initializer *entry = __init_array_start; entry < __init_array_end;
        ++entry)
     (*entry)();

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -75,9 +76,21 @@ int mprotect(void *address, size_t bytes, int protection) {
       call3(SYS_mprotect, (long)address, (long)bytes, protection));
 }
 
+int madvise(void *address, size_t bytes, int advice) {
+  return (int)result(call3(SYS_madvise, (long)address, (long)bytes, advice));
+}
+
 void *mremap(void *address, size_t from, size_t to, int flags, ...) {
   return (void *)result(
       call6(SYS_mremap, (long)address, (long)from, (long)to, flags, 0, 0));
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+  va_list rest;
+  va_start(rest, request);
+  long argument = va_arg(rest, long);
+  va_end(rest);
+  return (int)result(call3(SYS_ioctl, fd, (long)request, argument));
 }
 
 pid_t getpid(void) { return (pid_t)call3(SYS_getpid, 0, 0, 0); }

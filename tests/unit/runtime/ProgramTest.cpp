@@ -4,125 +4,27 @@
 // archive.
 //
 //===----------------------------------------------------------------------===//
+#include "ProgramTest.h"
 #include "ToyModel.h"
-#include "backends/runtime/Npy.h"
-#include "backends/runtime/Zip.h"
+#include "backends/runtime/Output.h"
 
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <gtest/gtest.h>
-#include <map>
-#include <sstream>
-#include <string>
-#include <sys/wait.h>
-#include <unistd.h>
-#include <vector>
-
-using namespace pare::rt;
 
 namespace {
 
-struct Ran {
-  int code;
-  std::string out, error;
-};
-
-class ProgramTest : public testing::Test {
+class ToyTest : public ProgramTest {
 protected:
-  std::filesystem::path folder = std::filesystem::temp_directory_path() /
-                                 ("pare-program-" + std::to_string(getpid()));
-  void SetUp() override { std::filesystem::create_directories(folder); }
-  void TearDown() override { std::filesystem::remove_all(folder); }
-
-  std::string path(const std::string &name) { return (folder / name).string(); }
-
-  static std::string readText(const std::string &path) {
-    std::ifstream file(path, std::ios::binary);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-
-  /// Runs a shell command line that starts with a program's name.
-  Ran run(const std::string &line) {
-    std::string command =
-        TOY_PROGRAMS "/" + line + " >" + path("out") + " 2>" + path("err");
-    int status = system(command.c_str());
-    Ran ran{WIFEXITED(status) ? WEXITSTATUS(status) : -1, readText(path("out")),
-            readText(path("err"))};
-    std::filesystem::remove(path("out"));
-    std::filesystem::remove(path("err"));
-    return ran;
-  }
-
-  /// Expects exit code 1, nothing on standard output and one line of error.
-  void expectError(const std::string &line, const std::string &message) {
-    Ran ran = run(line);
-    EXPECT_EQ(ran.code, 1) << line;
-    EXPECT_EQ(ran.out, "") << line;
-    EXPECT_EQ(ran.error,
-              line.substr(0, line.find(' ')) + ": error: " + message + "\n");
-  }
-
-  template <typename T>
-  void writeNpy(const std::string &name, uint32_t dtype,
-                const std::vector<int64_t> &shape, const std::vector<T> &data) {
-    PareTensor tensor = {};
-    tensor.dtype = dtype;
-    tensor.rank = uint32_t(shape.size());
-    std::copy(shape.begin(), shape.end(), tensor.dims);
-    char header[kNpyHeaderBytes];
-    uint64_t size = npyHeader(tensor, header);
-    std::ofstream file(path(name), std::ios::binary);
-    file.write(header, std::streamsize(size));
-    file.write(reinterpret_cast<const char *>(data.data()),
-               std::streamsize(data.size() * sizeof(T)));
-  }
   void writeInput(const std::string &name, int64_t batch) {
     std::vector<float> x(size_t(batch * toy::kIn));
     for (size_t i = 0; i < x.size(); ++i)
       x[i] = float(int(i * 29 % 31) - 15) / 4;
     writeNpy(name, PARE_F32, {batch, toy::kIn}, x);
   }
-
-  std::map<std::string, std::string> readNpz(const std::string &path) {
-    std::string text = readText(path);
-    std::map<std::string, std::string> members;
-    ZipReader archive;
-    Message error;
-    EXPECT_TRUE(archive.open({text.data(), text.size()}, error));
-    while (archive.remaining()) {
-      ZipEntry entry;
-      Bytes bytes;
-      bool good = archive.next(entry, error) && unpack(entry, bytes, error);
-      EXPECT_TRUE(good) << error.c_str();
-      if (!good)
-        break;
-      members[std::string(entry.name.data, entry.name.size)] =
-          std::string(bytes.str().data, bytes.size);
-    }
-    return members;
-  }
-  template <typename T> std::vector<T> valuesOf(const std::string &npy) {
-    NpyView view;
-    Message error;
-    EXPECT_TRUE(parseNpy({npy.data(), npy.size()}, view, error))
-        << error.c_str();
-    std::vector<T> values(view.tensor.bytes / sizeof(T));
-    copyNpy(view, values.data());
-    return values;
-  }
 };
-
-bool contains(const std::string &text, const std::string &part) {
-  return text.find(part) != std::string::npos;
-}
 
 } // namespace
 
-TEST_F(ProgramTest, Help) {
+TEST_F(ToyTest, Help) {
   Ran ran = run("toy --help");
   EXPECT_EQ(ran.code, 0);
   for (const char *part : {"run ", "bench ", "info "})
@@ -144,7 +46,7 @@ TEST_F(ProgramTest, Help) {
               "--threads is 'x', expected a whole number from 1");
 }
 
-TEST_F(ProgramTest, Info) {
+TEST_F(ToyTest, Info) {
   Ran ran = run("toy info");
   EXPECT_EQ(ran.code, 0);
   EXPECT_TRUE(contains(ran.out, "x  float32 [batch, 16]")) << ran.out;
@@ -156,7 +58,7 @@ TEST_F(ProgramTest, Info) {
   EXPECT_TRUE(contains(ran.out, "\"metadata\":{\"source\":\"by hand\"}"));
 }
 
-TEST_F(ProgramTest, VerifySeesDamage) {
+TEST_F(ToyTest, VerifySeesDamage) {
   // The first weight, -0.75, occurs in the file with the one after it.
   std::string program = readText(TOY_PROGRAMS "/toy");
   float weights[3] = {toy::weight(0, 0), toy::weight(0, 1), toy::weight(0, 2)};
@@ -172,7 +74,7 @@ TEST_F(ProgramTest, VerifySeesDamage) {
   EXPECT_TRUE(contains(readText(path("err")), "the weights are damaged"));
 }
 
-TEST_F(ProgramTest, UnsupportedCpu) {
+TEST_F(ToyTest, UnsupportedCpu) {
   for (const char *command : {"info", "bench", "run --input x.npy"}) {
     Ran ran = run(std::string("toy_unsupported ") + command);
     EXPECT_EQ(ran.code, 1);
@@ -183,7 +85,7 @@ TEST_F(ProgramTest, UnsupportedCpu) {
   EXPECT_EQ(run("toy_unsupported --help").code, 0);
 }
 
-TEST_F(ProgramTest, RunGivesTheSameBytesForAnyThreadCount) {
+TEST_F(ToyTest, RunGivesTheSameBytesForAnyThreadCount) {
   writeInput("x.npy", 37);
   std::string first;
   for (const char *threads : {"1", "2", "3", "7", "2 --guard"}) {
@@ -212,7 +114,7 @@ TEST_F(ProgramTest, RunGivesTheSameBytesForAnyThreadCount) {
   EXPECT_EQ(valuesOf<int64_t>(members["best.npy"]).size(), 37u);
 }
 
-TEST_F(ProgramTest, RunTakesArchivesAndBareFiles) {
+TEST_F(ToyTest, RunTakesArchivesAndBareFiles) {
   writeInput("x.npy", 2);
   Ran expected = run("toy run --json --input " + path("x.npy") + " --output " +
                      path("a.npz"));
@@ -242,7 +144,7 @@ TEST_F(ProgramTest, RunTakesArchivesAndBareFiles) {
   EXPECT_TRUE(contains(printed.out, "best int64 2: ")) << printed.out;
 }
 
-TEST_F(ProgramTest, ProbeWritesTheNamedValues) {
+TEST_F(ToyTest, ProbeWritesTheNamedValues) {
   writeInput("x.npy", 4);
   ASSERT_EQ(run("toy run --input " + path("x.npy") + " --output " +
                 path("y.npz") + " --probe " + path("values.npz"))
@@ -261,7 +163,7 @@ TEST_F(ProgramTest, ProbeWritesTheNamedValues) {
   }
 }
 
-TEST_F(ProgramTest, RunNamesWhatIsWrong) {
+TEST_F(ToyTest, RunNamesWhatIsWrong) {
   writeInput("x.npy", 2);
   writeInput("large.npy", 65);
   writeNpy<double>("f64.npy", PARE_F64, {1, 1}, {0});
@@ -308,14 +210,14 @@ TEST_F(ProgramTest, RunNamesWhatIsWrong) {
             6);
 }
 
-TEST_F(ProgramTest, StandardOutputFull) {
+TEST_F(ToyTest, StandardOutputFull) {
   std::string line = TOY_PROGRAMS "/toy info >/dev/full 2>" + path("err");
   EXPECT_EQ(WEXITSTATUS(system(line.c_str())), 1);
   EXPECT_EQ(readText(path("err")), "toy: error: cannot write to standard "
                                    "output: no space left on the device\n");
 }
 
-TEST_F(ProgramTest, Bench) {
+TEST_F(ToyTest, Bench) {
   Ran ran = run("toy bench --runs 20 --threads 2 --shape x=7x16 --profile "
                 "--guard");
   EXPECT_EQ(ran.code, 0) << ran.error;
@@ -337,7 +239,7 @@ TEST_F(ProgramTest, Bench) {
               "--shape: 'batch' is 65, the model was compiled for 1 to 64");
 }
 
-TEST_F(ProgramTest, PicturesAreResizedAndNormalised) {
+TEST_F(ToyTest, PicturesAreResizedAndNormalised) {
   Ran ran = run("toy_image run --input picture=" TOY_DATA "/rgb.png --output " +
                 path("y.npz"));
   ASSERT_EQ(ran.code, 0) << ran.error;
@@ -366,7 +268,7 @@ TEST_F(ProgramTest, PicturesAreResizedAndNormalised) {
                        "picture: PNG or JPEG, 6x4 bgr nchw"));
 }
 
-TEST_F(ProgramTest, DamagedPictures) {
+TEST_F(ToyTest, DamagedPictures) {
   std::string file = readText(TOY_DATA "/rgb.png");
   for (size_t size = 8; size < file.size() - 12; ++size) {
     std::ofstream(path("cut.png"), std::ios::binary) << file.substr(0, size);
@@ -383,7 +285,7 @@ TEST_F(ProgramTest, DamagedPictures) {
   EXPECT_EQ(ran.code, 1);
 }
 
-TEST_F(ProgramTest, EmbedArguments) {
+TEST_F(ToyTest, EmbedArguments) {
   // Means of the bytes and of the positions; six tokens at most.
   Ran ran = run("toy_encoder embed ab abcd 'a\"b' aaaaaaaaaa a");
   EXPECT_EQ(ran.code, 0) << ran.error;
@@ -399,7 +301,7 @@ TEST_F(ProgramTest, EmbedArguments) {
             ran.out);
 }
 
-TEST_F(ProgramTest, EmbedStandardInput) {
+TEST_F(ToyTest, EmbedStandardInput) {
   std::ofstream(path("lines")) << "ab\r\n\nabcd\na";
   Ran ran = run("toy_encoder embed <" + path("lines"));
   EXPECT_EQ(ran.code, 0) << ran.error;
@@ -418,7 +320,7 @@ TEST_F(ProgramTest, EmbedStandardInput) {
   EXPECT_EQ(ran.out, "");
 }
 
-TEST_F(ProgramTest, EmbedManyLines) {
+TEST_F(ToyTest, EmbedManyLines) {
   std::string lines, expected;
   for (int i = 0; i < 30000; ++i) {
     std::string line(size_t(1 + i % 5), char('a' + i % 26));
@@ -435,7 +337,7 @@ TEST_F(ProgramTest, EmbedManyLines) {
   EXPECT_TRUE(ran.out == expected);
 }
 
-TEST_F(ProgramTest, Sizes) {
+TEST_F(ToyTest, Sizes) {
   auto size = [](const char *program) {
     return std::filesystem::file_size(std::string(TOY_PROGRAMS "/") + program);
   };
@@ -448,7 +350,7 @@ TEST_F(ProgramTest, Sizes) {
 }
 
 // The runtime does the same over the system's C library.
-TEST_F(ProgramTest, Glibc) {
+TEST_F(ToyTest, Glibc) {
   writeInput("x.npy", 11);
   std::string bytes[2];
   for (int i = 0; i < 2; ++i) {
