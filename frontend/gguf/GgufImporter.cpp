@@ -102,7 +102,7 @@ llvm::Expected<Model> build(const gguf::File &file,
         "--context %lld: the model was trained for %lld positions",
         (long long)positions, (long long)config->context);
   llvm::Expected<std::vector<uint8_t>> tokenizer =
-      gguf::buildTokenizerTable(file.metadata());
+      gguf::buildTokenizerTable(file.metadata(), {/*decodes=*/true});
   if (!tokenizer)
     return tokenizer.takeError();
   Model model;
