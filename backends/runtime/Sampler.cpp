@@ -60,20 +60,22 @@ struct Sampler::ByKey {
 
 Sampler::~Sampler() {
   free(candidates);
+  free(weights);
   free(occurrences);
 }
 
 bool Sampler::open(uint32_t size) {
   vocabulary = size;
-  candidates = static_cast<Candidate *>(
-      malloc((uint64_t(size) + 1) * sizeof(Candidate)));
-  occurrences = static_cast<uint32_t *>(calloc(uint64_t(size) + 1, 4));
-  return candidates && occurrences;
+  uint64_t room = uint64_t(size) + 1;
+  candidates = static_cast<Candidate *>(malloc(room * sizeof(Candidate)));
+  weights = static_cast<float *>(malloc(room * sizeof(float)));
+  occurrences = static_cast<uint32_t *>(calloc(room, sizeof(uint32_t)));
+  return candidates && weights && occurrences;
 }
 
 void Sampler::takeAll(const float *logits) {
   for (uint32_t i = 0; i < vocabulary; ++i)
-    candidates[i] = {logits[i], 0, int32_t(i)};
+    candidates[i] = {logits[i], 0, 0, int32_t(i)};
   numCandidates = vocabulary;
 }
 
@@ -84,12 +86,12 @@ void Sampler::takeBest(const float *logits, uint32_t count) {
   ByLogit comesFirst;
   numCandidates = min(count, vocabulary);
   for (uint32_t i = 0; i < numCandidates; ++i)
-    candidates[i] = {logits[i], 0, int32_t(i)};
+    candidates[i] = {logits[i], 0, 0, int32_t(i)};
   makeHeap(candidates, numCandidates, comesFirst);
   auto consider = [&](uint32_t i) {
     if (!(logits[i] > candidates[0].logit))
       return;
-    candidates[0] = {logits[i], 0, int32_t(i)};
+    candidates[0] = {logits[i], 0, 0, int32_t(i)};
     siftDown(candidates, 0, numCandidates, comesFirst);
   };
   uint32_t i = numCandidates;
@@ -106,6 +108,13 @@ void Sampler::takeBest(const float *logits, uint32_t count) {
   sort(candidates, numCandidates, comesFirst);
 }
 
+void Sampler::takeAbove(const float *logits, float floor) {
+  numCandidates = 0;
+  for (uint32_t i = 0; i < vocabulary; ++i)
+    if (logits[i] >= floor)
+      candidates[numCandidates++] = {logits[i], 0, 0, int32_t(i)};
+}
+
 float Sampler::top() const {
   float result = candidates[0].logit;
   for (uint32_t i = 1; i < numCandidates; ++i)
@@ -113,11 +122,50 @@ float Sampler::top() const {
   return result;
 }
 
-double Sampler::sum(float top) const {
-  double result = 0;
-  for (uint32_t i = 0; i < numCandidates; ++i)
-    result += double(expOf(candidates[i].logit - top));
-  return result;
+double Sampler::weigh(float top, float scale) {
+  double sum = 0;
+  for (uint32_t i = 0; i < numCandidates; ++i) {
+    candidates[i].weight = expOf((candidates[i].logit - top) * scale);
+    sum += double(candidates[i].weight);
+  }
+  return sum;
+}
+
+/// Quickselect by weight: only the part is divided further where the limit
+/// lies.
+template <typename Less> void Sampler::keepMass(double wanted, Less less) {
+  auto swap = [](Candidate &a, Candidate &b) {
+    Candidate kept = a;
+    a = b;
+    b = kept;
+  };
+  uint32_t begin = 0, end = numCandidates;
+  while (begin < end && (begin == 0 || wanted > 0)) {
+    // The median of three is the pivot, at the end while others are divided.
+    Candidate *first = candidates + begin, *last = candidates + end - 1;
+    Candidate *middle = candidates + begin + (end - begin) / 2;
+    if (less(*middle, *first))
+      swap(*middle, *first);
+    if (less(*last, *first))
+      swap(*last, *first);
+    if (less(*middle, *last))
+      swap(*middle, *last);
+    uint32_t split = begin;
+    double mass = 0;
+    for (uint32_t i = begin; i + 1 < end; ++i)
+      if (less(candidates[i], *last)) {
+        mass += double(candidates[i].weight);
+        swap(candidates[i], candidates[split++]);
+      }
+    swap(candidates[split], *last);
+    if (split > begin && mass >= wanted) {
+      end = split;
+    } else {
+      wanted -= mass + double(candidates[split].weight);
+      begin = split + 1;
+    }
+  }
+  numCandidates = begin;
 }
 
 //===----------------------------------------------------------------------===//
@@ -145,59 +193,19 @@ void Sampler::penalize(float *logits, const Sampling &s, const int32_t *history,
   }
 }
 
-template <typename Less> void Sampler::keepMass(double probability, Less less) {
-  // As in sort(), the heap's top is its last element: the order is reversed.
-  auto comesLater = [&](const Candidate &a, const Candidate &b) {
-    return less(b, a);
-  };
-  float highest = top();
-  double wanted = probability * sum(highest), mass = 0;
-  makeHeap(candidates, numCandidates, comesLater);
-  uint32_t left = numCandidates;
-  while (left && (left == numCandidates || mass < wanted)) {
-    popHeap(candidates, left, comesLater);
-    mass += double(expOf(candidates[--left].logit - highest));
-  }
-  // They are at the end, the first one last.
-  numCandidates -= left;
-  for (uint32_t i = 0; i < numCandidates / 2; ++i) {
-    Candidate &a = candidates[left + i];
-    Candidate &b = candidates[left + numCandidates - 1 - i];
-    Candidate swap = a;
-    a = b;
-    b = swap;
-  }
-  memmove(candidates, candidates + left, numCandidates * sizeof(Candidate));
-}
-
 void Sampler::keepTypical(double probability) {
   float highest = top();
-  double total = sum(highest), logTotal = logOf(total), entropy = 0;
-  for (uint32_t i = 0; i < numCandidates; ++i) {
-    float shifted = candidates[i].logit - highest;
-    if (float weight = expOf(shifted))
-      entropy += double(weight) * (logTotal - double(shifted)) / total;
-  }
+  double total = weigh(highest), logTotal = logOf(total), entropy = 0;
+  for (uint32_t i = 0; i < numCandidates; ++i)
+    if (candidates[i].weight > 0)
+      entropy += double(candidates[i].weight) / total *
+                 (logTotal - double(candidates[i].logit - highest));
   for (uint32_t i = 0; i < numCandidates; ++i) {
     double surprise = logTotal - double(candidates[i].logit - highest);
     double distance = surprise - entropy;
     candidates[i].key = float(distance < 0 ? -distance : distance);
   }
-  keepMass(probability, ByKey());
-}
-
-void Sampler::keepTopP(double probability) {
-  // Tokens below (1 - p) / n have less than 1 - p together: they come after
-  // those that have p.
-  float highest = top();
-  double total = sum(highest);
-  double floor = (1 - probability) * total / numCandidates;
-  uint32_t kept = 0;
-  for (uint32_t i = 0; i < numCandidates; ++i)
-    if (double(expOf(candidates[i].logit - highest)) >= floor)
-      candidates[kept++] = candidates[i];
-  numCandidates = kept;
-  keepMass(probability * total / sum(highest), ByLogit());
+  keepMass(probability * total, ByKey());
 }
 
 void Sampler::keepMinP(float ratio) {
@@ -226,34 +234,50 @@ int32_t Sampler::sample(float *logits, const Sampling &s,
     return int32_t(first);
   }
 
-  if (s.topK && s.topK < vocabulary)
+  float scale = 1 / s.temperature;
+  const double topP = double(s.topP);
+  bool cutsK = s.topK && s.topK < vocabulary;
+  if (!cutsK && s.typical >= 1 && s.topP >= 1 && s.minP <= 0) {
+    double total = exponentials(logits, vocabulary, highest, scale, weights);
+    double drawn = random.real() * total, mass = 0;
+    uint32_t token = 0;
+    for (uint32_t i = 0; i < vocabulary && mass <= drawn; ++i)
+      if (weights[i] > 0) {
+        mass += double(weights[i]);
+        token = i;
+      }
+    return int32_t(token);
+  }
+
+  if (cutsK) {
     takeBest(logits, s.topK);
-  else
+  } else if (s.typical < 1) {
     takeAll(logits);
+  } else if (s.topP < 1) {
+    // Tokens below (1 - p) / n have less than 1 - p together: they come after
+    // those that have p.
+    double total = sumOfExponentials(logits, vocabulary, highest);
+    double least = max((1 - topP) * total / vocabulary, 1e-30);
+    takeAbove(logits, highest + min(float(logOf(least)), 0.0f) - 1e-3f);
+    weigh(highest);
+    keepMass(topP * total, ByLogit());
+  } else {
+    takeAbove(logits, highest + float(logOf(double(min(s.minP, 1.0f)))));
+  }
   if (s.typical < 1)
     keepTypical(double(s.typical));
-  if (s.topP < 1)
-    keepTopP(double(s.topP));
+  if (s.topP < 1 && (cutsK || s.typical < 1))
+    keepMass(topP * weigh(top()), ByLogit());
   if (s.minP > 0)
     keepMinP(min(s.minP, 1.0f));
 
-  float scale = 1 / s.temperature;
-  highest = top();
-  double total = 0;
-  for (uint32_t i = 0; i < numCandidates; ++i) {
-    candidates[i].key = expOf((candidates[i].logit - highest) * scale);
-    total += double(candidates[i].key);
-  }
-  double drawn = random.real() * total, mass = 0;
+  double drawn = random.real() * weigh(top(), scale), mass = 0;
   int32_t token = candidates[0].token;
-  for (uint32_t i = 0; i < numCandidates; ++i) {
-    if (candidates[i].key == 0)
-      continue;
-    token = candidates[i].token;
-    mass += double(candidates[i].key);
-    if (drawn < mass)
-      break;
-  }
+  for (uint32_t i = 0; i < numCandidates && mass <= drawn; ++i)
+    if (candidates[i].weight > 0) {
+      token = candidates[i].token;
+      mass += double(candidates[i].weight);
+    }
   return token;
 }
 

@@ -89,7 +89,8 @@ public:
 private:
   struct Candidate {
     float logit;
-    float key; ///< what the current step orders by
+    float key;    ///< what typical orders by
+    float weight; ///< its probability times what all have together
     int32_t token;
   };
   struct ByLogit;
@@ -99,18 +100,20 @@ private:
                 uint64_t count);
   void takeAll(const float *logits);
   void takeBest(const float *logits, uint32_t count);
+  void takeAbove(const float *logits, float floor);
   void keepTypical(double probability);
-  void keepTopP(double probability);
   void keepMinP(float ratio);
-  /// Keeps the first candidates in the order of `less`, until they have
-  /// `probability` together.
-  template <typename Less> void keepMass(double probability, Less less);
+  /// Weighs the candidates against the logit `top`; returns the sum.
+  double weigh(float top, float scale = 1);
+  /// Keeps the first candidates in the order of `less`, in no order, until they
+  /// weigh `wanted` together.
+  template <typename Less> void keepMass(double wanted, Less less);
   float top() const;
-  double sum(float top) const;
 
   uint32_t vocabulary = 0;
   Candidate *candidates = nullptr; ///< [vocabulary]
   uint32_t numCandidates = 0;
+  float *weights = nullptr;        ///< [vocabulary]
   uint32_t *occurrences = nullptr; ///< [vocabulary], zero between calls
 };
 

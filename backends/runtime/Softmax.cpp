@@ -81,20 +81,42 @@ float pare::rt::largest(const float *logits, uint64_t count) {
   return ordered ? top : __builtin_nanf("");
 }
 
+namespace {
+constexpr uint64_t kLanes = 4;
+
+/// Adds terms in an order that does not depend on vector widths.
+void addLanes(const float *terms, uint64_t count, double *lanes) {
+  uint64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (uint64_t j = 0; j < kLanes; ++j)
+      lanes[j] += double(terms[i + j]);
+  for (uint64_t j = 0; i < count; ++i, ++j)
+    lanes[j] += double(terms[i]);
+}
+double sumLanes(const double *lanes) {
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+} // namespace
+
 double pare::rt::sumOfExponentials(const float *logits, uint64_t count,
                                    float top) {
-  constexpr uint64_t kBlock = 256, kLanes = 4;
+  constexpr uint64_t kBlock = 256;
   float terms[kBlock];
   double lanes[kLanes] = {};
   for (uint64_t begin = 0; begin < count; begin += kBlock) {
     uint64_t n = min(kBlock, count - begin);
     for (uint64_t i = 0; i < n; ++i)
       terms[i] = exponential(logits[begin + i] - top);
-    for (uint64_t i = n; i % kLanes; ++i)
-      terms[i] = 0;
-    for (uint64_t i = 0; i < n; i += kLanes)
-      for (uint64_t j = 0; j < kLanes; ++j)
-        lanes[j] += double(terms[i + j]);
+    addLanes(terms, n, lanes);
   }
-  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+  return sumLanes(lanes);
+}
+
+double pare::rt::exponentials(const float *logits, uint64_t count, float top,
+                              float scale, float *weights) {
+  for (uint64_t i = 0; i < count; ++i)
+    weights[i] = exponential((logits[i] - top) * scale);
+  double lanes[kLanes] = {};
+  addLanes(weights, count, lanes);
+  return sumLanes(lanes);
 }

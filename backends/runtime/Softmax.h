@@ -27,6 +27,10 @@ float largest(const float *logits, uint64_t count);
 /// The sum of e^(logits[i] - top): the denominator of their softmax.
 double sumOfExponentials(const float *logits, uint64_t count, float top);
 
+/// weights[i] = e^((logits[i] - top) * scale); returns their sum.
+double exponentials(const float *logits, uint64_t count, float top, float scale,
+                    float *weights);
+
 } // namespace pare::rt
 
 #endif
