@@ -53,6 +53,8 @@ EntryPoints::EntryPoints(StringRef fileName, mlir::ModuleOp graph) {
     stem.consume_front("lib");
   prefix_ = Identifiers().get(stem);
 
+  hasCaches = !graph.getOps<nn::CacheOp>().empty();
+
   Identifiers names;
   mlir::func::FuncOp entry = nn::getEntry(graph);
   auto symbols = entry->getAttrOfType<mlir::ArrayAttr>(nn::kDimNamesAttr);
@@ -76,11 +78,30 @@ EntryPoints::EntryPoints(StringRef fileName, mlir::ModuleOp graph) {
   }
 }
 
+namespace {
+/// A function of language models that only passes its arguments on: of type
+/// 'v'oid*, 'i'nt32 or 'l'ong, the result first.
+struct CacheFunction {
+  const char *suffix, *callee, *types;
+};
+constexpr CacheFunction kCacheFunctions[] = {
+    {"_cache_reset", "pare_cache_reset", "ivi"},
+    {"_cache_reusable", "pare_cache_reusable", "ivii"},
+    {"_cache_copy", "pare_cache_copy", "iviii"},
+    {"_cache_bytes", "pare_cache_bytes", "lvi"},
+    {"_cache_save", "pare_cache_save", "iviivl"},
+    {"_cache_load", "pare_cache_load", "ivivlv"},
+};
+} // namespace
+
 std::vector<std::string> EntryPoints::symbols() const {
   std::vector<std::string> names;
   for (const char *suffix :
        {"_create", "_destroy", "_run", "_shapes", "_error", "_threads"})
     names.push_back(prefix_ + suffix);
+  for (const CacheFunction &function : kCacheFunctions)
+    if (hasCaches)
+      names.push_back(prefix_ + function.suffix);
   return names;
 }
 
@@ -155,6 +176,20 @@ void EntryPoints::define(Module &module) const {
   b.finish("pare_error", b.pointer, {error->getArg(0)});
   Function *threads = b.begin("_threads", i32, {b.pointer});
   b.finish("pare_threads", i32, {threads->getArg(0)});
+
+  for (const CacheFunction &function : kCacheFunctions) {
+    if (!hasCaches)
+      break;
+    SmallVector<Type *> types;
+    for (const char *type = function.types; *type; ++type)
+      types.push_back(*type == 'v' ? b.pointer : *type == 'i' ? i32 : i64);
+    Function *made =
+        b.begin(function.suffix, types[0], ArrayRef(types).drop_front());
+    SmallVector<Value *> arguments;
+    for (Argument &argument : made->args())
+      arguments.push_back(&argument);
+    b.finish(function.callee, types[0], arguments);
+  }
 
   SmallVector<Type *> parameters = {b.pointer};
   parameters.append(dims.size(), i64);

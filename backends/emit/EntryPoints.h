@@ -53,6 +53,7 @@ private:
   std::string prefix_;
   std::vector<Dimension> dims;
   std::vector<Parameter> inputs, outputs;
+  bool hasCaches = false; ///< a language model
 };
 
 } // namespace pare::emit

@@ -145,6 +145,9 @@ typedef struct {
   const @_allocator *allocator; /* null: mmap, committed as it is touched */
   void (*log)(void *user, const char *line); /* null: silent */
   void *log_user;
+  uint32_t sequences;      /* of a language model: caches to make; 0: 1 */
+  uint32_t weights_memory; /* 0: mapped from the file; 1: a copy in huge pages,
+                              made when the context is */
 } @_options;
 
 /* Makes a context. Null, and one line in `error` (cut to `error_bytes`), where
@@ -158,6 +161,33 @@ const char *@_error(const @_context *context);
 
 /* Threads that a run uses, the caller's included. */
 uint32_t @_threads(const @_context *context);
+)";
+
+/// Those of a language model's caches.
+static constexpr char kCacheTypes[] = R"(
+/* A sequence, numbered from 0 to the options' sequences - 1, remembers what
+   runs wrote at its positions. Forgets it and gives the memory back. This and
+   what follows returns 0, or 1 where @_error says why not. */
+int @_cache_reset(@_context *context, uint32_t sequence);
+
+/* How many of its first positions, `positions` at most, a sequence can go on
+   from: all of them, or 0 where layers with a window have written over some
+   that the next one would read. */
+uint32_t @_cache_reusable(const @_context *context, uint32_t sequence,
+                          uint32_t positions);
+
+/* Copies the first `positions` of sequence `from` to `to`. */
+int @_cache_copy(@_context *context, uint32_t to, uint32_t from,
+                 uint32_t positions);
+
+/* Bytes of a block that holds the first `positions` of a sequence; 0: there
+   are not so many. Save writes one, load puts it in place of what a sequence
+   holds, in any process that runs this model. */
+uint64_t @_cache_bytes(const @_context *context, uint32_t positions);
+int @_cache_save(@_context *context, uint32_t sequence, uint32_t positions,
+                 void *block, uint64_t bytes);
+int @_cache_load(@_context *context, uint32_t sequence, const void *block,
+                 uint64_t bytes, uint32_t *positions);
 )";
 
 std::string EntryPoints::header(const ModelInfo &info, StringRef target) const {
@@ -177,11 +207,16 @@ std::string EntryPoints::header(const ModelInfo &info, StringRef target) const {
          << ",\n";
     os << "};\n";
   }
-  for (const char *c = kTypes; *c; ++c)
-    if (*c == '@')
-      os << prefix_;
-    else
-      os << *c;
+  auto putTypes = [&](StringRef types) {
+    for (char c : types)
+      if (c == '@')
+        os << prefix_;
+      else
+        os << c;
+  };
+  putTypes(kTypes);
+  if (hasCaches)
+    putTypes(kCacheTypes);
 
   auto describe = [&](const Parameter &parameter, StringRef direction) {
     os << "     " << parameter.name << ": " << direction << ", "
