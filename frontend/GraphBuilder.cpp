@@ -184,8 +184,11 @@ Value GraphBuilder::createParam(StringRef name) {
   {
     OpBuilder::InsertionGuard guard(builder_);
     builder_.setInsertionPoint(entry_);
+    const BlockStorage *storage = store_->get(name).storage;
     nn::WeightOp::create(builder_, loc, builder_.getStringAttr(name),
-                         TypeAttr::get(type), StringAttr(), StringAttr());
+                         TypeAttr::get(type), StringAttr(), StringAttr(),
+                         storage ? builder_.getStringAttr(storage->format.name)
+                                 : StringAttr());
   }
   return value = nn::ParamOp::create(builder_, loc, type, name);
 }

@@ -6,6 +6,7 @@
 #include "frontend/weights/WeightStore.h"
 #include "mlir/Pass/Pass.h"
 #include "passes/Target.h"
+#include "passes/quantize/BlockProducts.h"
 #include "passes/quantize/Int8.h"
 
 namespace pare {
@@ -23,6 +24,8 @@ std::unique_ptr<mlir::Pass> createSinkTransposesPass();
 std::unique_ptr<mlir::Pass> createMergeMatMulsPass(WeightStore *weights);
 std::unique_ptr<mlir::Pass> createQuantizeInt8Pass(WeightStore *weights,
                                                    Int8Options options);
+std::unique_ptr<mlir::Pass>
+createQuantizeBlockProductsPass(BlockProductOptions options);
 std::unique_ptr<mlir::Pass> createFusePass();
 
 } // namespace pare

@@ -52,7 +52,8 @@ def FoldConstants : NN_Pass<"nn-fold-constants"> {
     interpreter, one op at a time. Results up to 1 KiB become `nn.constant`,
     larger ones derived weights whose `source` is the first weight that went in.
     Weights that nothing uses any more leave the module and the store.
-    Dequantized weights stay as they are: quantization is not undone.
+    Dequantized weights and weights in blocks stay as they are: quantization is
+    not undone.
 
         %0 = nn.param @w : tensor<8x4xf32>
         %1 = nn.transpose %0 {permutation = array<i64: 1, 0>} : …
@@ -131,6 +132,25 @@ def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
         %0 = nn.dequantize %c, %s zero %z : …
         %1 = nn.dequantize %w.codes, %w.scales : (tensor<64x32xi8>, tensor<1x32xf32>) -> …
         %y = nn.matmul %0, %1 : …
+  }];
+}
+
+def QuantizeBlockProducts : NN_Pass<"nn-quantize-block-products"> {
+  let summary = "8-bit activations for weights in blocks";
+  let description = [{
+    A product by the rows of a weight that its source quantized by blocks gets
+    its activations in symmetric codes of 8 bits, one scale per 32 elements,
+    where the target has an integer kernel for the weight's format. The weight
+    itself stays as it is, bit for bit. Codes are made once for all products of
+    an activation. What stays f32, and why, is in the list of decisions that the
+    pass hands back.
+
+        nn.weight @w : tensor<32x64xf32> {blocks = "q4_1"}
+        %y = nn.matmul %x, %w {transpose_rhs} : (tensor<4x64xf32>, tensor<32x64xf32>) -> tensor<4x32xf32>
+        // becomes
+        %c, %s = nn.dynamic_quantize %x to i8 {group = 32 : i64} : (tensor<4x64xf32>) -> (tensor<4x64xi8>, tensor<4x2xf32>)
+        %0 = nn.dequantize %c, %s : …
+        %y = nn.matmul %0, %w {transpose_rhs} : …
   }];
 }
 

@@ -27,6 +27,7 @@ void buildPipeline(OpPassManager &passes, const PipelineOptions &options) {
   buildSimplifyPipeline(passes, options.weights);
   if (options.quantize == Quantization::Int8)
     passes.addPass(createQuantizeInt8Pass(options.weights, options.int8));
+  passes.addPass(createQuantizeBlockProductsPass(options.blocks));
   passes.addPass(createFusePass());
 }
 

@@ -13,6 +13,7 @@ struct PipelineOptions {
   WeightStore *weights = nullptr; ///< required; outlives the pass manager
   Quantization quantize = Quantization::None;
   Int8Options int8; ///< used where `quantize` is Int8; its target may be null
+  BlockProductOptions blocks; ///< of weights that come in blocks
 };
 
 /// Simplification only: the graph as a user would have written it, in float.

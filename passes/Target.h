@@ -8,6 +8,7 @@
 #define PARE_PASSES_TARGET_H
 
 #include "frontend/ir/NN.h"
+#include "frontend/weights/BlockFormat.h"
 #include <optional>
 
 namespace pare {
@@ -41,6 +42,12 @@ public:
   virtual std::optional<KernelEstimate>
   estimateMatMul(int64_t m, int64_t k, int64_t n,
                  llvm::StringRef format) const = 0;
+
+  /// Whether an integer kernel multiplies codes of activations, one scale per
+  /// nn::kBlockCodeGroup, by rows of weights in blocks of `format`; otherwise
+  /// why not.
+  virtual std::optional<std::string>
+  whyNoBlockProduct(const BlockFormat &format) const = 0;
 };
 
 } // namespace pare

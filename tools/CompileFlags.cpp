@@ -15,6 +15,18 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                                 "8-bit weights and activations where they are "
                                 "faster")),
           cl::sub(command)),
+      activations(
+          "activations", cl::init(BlockActivations::Auto),
+          cl::desc("Of products by weights that the model file has in blocks "
+                   "(GGUF's Q4_K, …)"),
+          cl::values(
+              clEnumValN(BlockActivations::Auto, "auto",
+                         "int8, one scale per 32, where the target has a "
+                         "kernel (default)"),
+              clEnumValN(BlockActivations::F32, "f32", "f32, as in the source"),
+              clEnumValN(BlockActivations::Int8, "int8",
+                         "8-bit, one scale per 32")),
+          cl::sub(command)),
       target("target", cl::init("host"), cl::value_desc("name"),
              cl::desc("host, x86-64-v3, x86-64-v4+avx512vnni, aarch64, … "
                       "(default: host)"),
@@ -58,6 +70,7 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
 CompileOptions CompileFlags::get() {
   CompileOptions options;
   options.quantize = quantize;
+  options.activations = activations;
   options.target = target;
   options.shapes = shapes;
   options.images = images;
@@ -70,7 +83,8 @@ CompileOptions CompileFlags::get() {
 
 std::string CompileFlags::findGiven() {
   const std::reference_wrapper<const cl::Option> all[] = {
-      quantize, target, images, keepFloat, calibration, kernels, timings};
+      quantize,  activations, target,  images,
+      keepFloat, calibration, kernels, timings};
   for (const cl::Option &flag : all)
     if (flag.getNumOccurrences())
       return ("--" + flag.ArgStr).str();

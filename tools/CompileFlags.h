@@ -21,6 +21,7 @@ public:
 
 private:
   llvm::cl::opt<Quantization> quantize;
+  llvm::cl::opt<BlockActivations> activations;
   llvm::cl::opt<std::string> target;
   llvm::cl::list<std::string> shapes, images, keepFloat, calibration;
   llvm::cl::opt<cpu::Providers> kernels;

@@ -147,6 +147,9 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   pipeline.int8.target = &target;
   pipeline.int8.decisions = &result.decisions;
   pipeline.int8.progress = progress;
+  pipeline.blocks.target = &target;
+  pipeline.blocks.activations = options.activations;
+  pipeline.blocks.decisions = &result.decisions;
   for (const std::string &text : options.keepFloat) {
     Expected<GlobPattern> pattern = GlobPattern::create(text);
     if (!pattern)

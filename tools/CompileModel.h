@@ -13,6 +13,7 @@ struct CompileOptions {
   std::string model, output;
   std::string target = "host";
   Quantization quantize = Quantization::None;
+  BlockActivations activations = BlockActivations::Auto;
   emit::OutputKind kind = emit::OutputKind::Executable;
   std::vector<std::string> shapes, images, calibration, keepFloat;
   cpu::Providers kernels = cpu::Providers::Generated;

@@ -44,7 +44,7 @@ static llvm::cl::opt<bool>
 
 /// The bytes of the weights of the graph at hand.
 static WeightStore store;
-/// What the int8 pass decided.
+/// What the quantizing passes decided.
 static std::vector<TensorDecision> decisions;
 
 static llvm::Error fillStore(ModuleOp module) {
@@ -96,6 +96,11 @@ static void registerPasses() {
     Int8Options options;
     options.decisions = &decisions;
     return createQuantizeInt8Pass(&store, std::move(options));
+  });
+  registerPass([] {
+    BlockProductOptions options;
+    options.decisions = &decisions;
+    return createQuantizeBlockProductsPass(std::move(options));
   });
   registerPass([] { return createFusePass(); });
   registerPass([] { return createCanonicalizerPass(); });

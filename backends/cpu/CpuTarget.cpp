@@ -1,6 +1,7 @@
 //===- CpuTarget.cpp - A CPU as passes see it -----------------------------===//
 #include "backends/cpu/CpuTarget.h"
 #include "backends/cpu/Select.h"
+#include "backends/cpu/kernels/BlockLayout.h"
 
 using namespace mlir;
 
@@ -20,6 +21,11 @@ Type CpuTarget::codeType(MLIRContext *context) const {
 
 std::optional<std::string> CpuTarget::whyUnsupported(Operation *op) const {
   return whyNoKernel(op, isa_);
+}
+
+std::optional<std::string>
+CpuTarget::whyNoBlockProduct(const BlockFormat &format) const {
+  return whyNoBlockKernel(format);
 }
 
 /// Multiply-adds per cycle of one core, from the width of its registers and the

@@ -24,6 +24,9 @@ public:
   estimateMatMul(int64_t m, int64_t k, int64_t n,
                  llvm::StringRef format) const override;
 
+  std::optional<std::string>
+  whyNoBlockProduct(const BlockFormat &format) const override;
+
 private:
   Isa isa_;
   TimingTable timings_;

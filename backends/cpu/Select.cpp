@@ -21,6 +21,7 @@ llvm::ArrayRef<KernelEntry> getKernelTable() {
     auto append = [&](ArrayRef<KernelEntry> entries) {
       rows.insert(rows.end(), entries.begin(), entries.end());
     };
+    append(getBlockEntries());
     append(getMatMulEntries());
     append(getConvEntries());
     append(getAttentionEntries());
@@ -89,6 +90,15 @@ Operand Selector::operand(Value value) {
   value = getBuffer(value);
   if (nn::WeightOp weight = nn::getWeight(value)) {
     const TensorData &data = weights_.get(weight.getSymName());
+    if (data.storage)
+      return pack(
+          {("decoded:" + weight.getSymName()).str(), weight.getSymName().str(),
+           uint64_t(data.type.getNumElements()) * sizeof(float),
+           [data](MutableArrayRef<uint8_t> out) {
+             data.storage->decode(data.bytes,
+                                  {reinterpret_cast<float *>(out.data()),
+                                   size_t(data.type.getNumElements())});
+           }});
     return pack({("raw:" + weight.getSymName()).str(),
                  weight.getSymName().str(), data.bytes.size(),
                  [bytes = data.bytes](MutableArrayRef<uint8_t> out) {

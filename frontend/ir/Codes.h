@@ -10,6 +10,9 @@ namespace pare::nn {
 /// which AVX2's dot instruction takes: there is room for more at the same
 /// speed.
 constexpr int64_t kByteCodeLimit = 127, kWordCodeLimit = 1023;
+/// Activations that share a scale where they meet weights that are quantized by
+/// blocks.
+constexpr int64_t kBlockCodeGroup = 32;
 /// What is added to a code where it is stored in an unsigned byte.
 constexpr int64_t kUnsignedCodeOffset = 128;
 

@@ -56,6 +56,24 @@ WeightOp getWeight(Value value) {
                : WeightOp();
 }
 
+bool isBlockWeight(Value value) {
+  WeightOp weight = getWeight(value);
+  return weight && weight.getBlocks();
+}
+
+std::optional<int64_t> getGroupSize(Value codes, Value scale) {
+  Shape all = getShape(codes.getType()), some = getShape(scale.getType());
+  if (all.empty() || all.size() != some.size() ||
+      !std::equal(all.begin(), all.end() - 1, some.begin()))
+    return std::nullopt;
+  std::optional<int64_t> size = getConstant(all.back()),
+                         groups = getConstant(some.back());
+  if (!size || !groups || *groups <= 1 || *groups >= *size ||
+      *size % *groups != 0)
+    return std::nullopt;
+  return *size / *groups;
+}
+
 StringRef getValueName(Value value) {
   value = getOuterValue(value);
   if (auto arg = dyn_cast<BlockArgument>(value)) {
@@ -75,6 +93,16 @@ StringRef getValueName(Value value) {
 
 Location getNamedLoc(StringRef name, MLIRContext *context) {
   return NameLoc::get(StringAttr::get(context, name.empty() ? "?" : name));
+}
+
+LogicalResult WeightOp::verify() {
+  if (!getBlocks())
+    return success();
+  auto type = cast<RankedTensorType>(getType());
+  if (!type.getElementType().isF32() || !type.hasStaticShape() ||
+      type.getRank() == 0)
+    return emitOpError("has blocks, so its type must be f32 of known shape");
+  return success();
 }
 
 LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {

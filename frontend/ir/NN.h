@@ -51,6 +51,12 @@ mlir::func::FuncOp getEntry(mlir::ModuleOp module);
 llvm::SmallVector<int64_t> getTypicalSymbols(mlir::func::FuncOp entry);
 /// The weight that a value is, or null.
 WeightOp getWeight(mlir::Value value);
+/// Whether a value is a weight that is quantized by blocks.
+bool isBlockWeight(mlir::Value value);
+/// Codes that share one of `scale` along the last axis, where `scale` has more
+/// than one per row and fewer than codes, and otherwise the shape of `codes`;
+/// nullopt where it broadcasts or does not fit.
+std::optional<int64_t> getGroupSize(mlir::Value codes, mlir::Value scale);
 /// Inside nn.fused, the value outside that a block argument stands for;
 /// otherwise `value` itself.
 mlir::Value getOuterValue(mlir::Value value);

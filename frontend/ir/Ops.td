@@ -88,12 +88,18 @@ def NN_WeightOp : NN_Op<"weight", [Symbol]> {
     The bytes are in the weight store under `sym_name`. `source` names the
     tensor that this one was derived from by a pass (quantized codes, scales, a
     folded batch normalization), so that reports use the user's own names.
+    `blocks` names the format of a weight that is quantized by blocks of its
+    rows (`BlockFormat`): its bytes are codes and scales, its type is the f32
+    that they stand for.
 
         nn.weight @"encoder.layer.0.output.dense.weight" : tensor<384x1536xf32>
+        nn.weight @"blk.0.ffn_up.weight" : tensor<1536x576xf32> {blocks = "q4_1"}
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Tensor>:$type,
-                       OptionalAttr<StrAttr>:$source, OptionalAttr<StrAttr>:$sym_visibility);
+                       OptionalAttr<StrAttr>:$source, OptionalAttr<StrAttr>:$sym_visibility,
+                       OptionalAttr<StrAttr>:$blocks);
   let assemblyFormat = "$sym_name `:` $type attr-dict";
+  let hasVerifier = 1;
 }
 
 def NN_ParamOp : NN_Op<"param", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
@@ -471,14 +477,25 @@ def NN_DynamicQuantizeOp : NN_InferredOp<"dynamic_quantize"> {
 
     Zero points are of codes as they are stored. Scales and zero points have a
     last axis of 1.
+
+    With `group`, which divides the last axis, K, symmetric codes have one scale
+    per run of that many elements of a row, and the scales a last axis of
+    K / group:
+
+        %c, %s = nn.dynamic_quantize %x to i8 {group = 32 : i64} : (tensor<4x576xf32>) -> (tensor<4x576xi8>, tensor<4x18xf32>)
   }];
-  let arguments = (ins Tensor:$x, TypeAttr:$codes, UnitAttr:$asymmetric);
+  let arguments = (ins Tensor:$x, TypeAttr:$codes, UnitAttr:$asymmetric, OptionalAttr<I64Attr>:$group);
   let results = (outs Tensor:$result, Tensor:$scales, Optional<Tensor>:$zero_points);
   let assemblyFormat = "(`asymmetric` $asymmetric^)? $x `to` $codes attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_DequantizeOp : NN_InferredOp<"dequantize"> {
   let summary = "(code - zero point) * scale in f32; scale and zero point broadcast against the codes";
+  let description = [{
+    A last axis of the scales that is neither 1 nor that of the codes divides
+    it: each scale is that of as many consecutive codes (`group` of
+    nn.dynamic_quantize). Such codes have no zero point.
+  }];
   let arguments = (ins Tensor:$codes, Tensor:$scale, Optional<Tensor>:$zero_point);
   let results = (outs Tensor:$result);
   let assemblyFormat = "$codes `,` $scale (`zero` $zero_point^)? attr-dict `:` functional-type(operands, results)";

@@ -606,7 +606,20 @@ DynamicQuantizeOp::inferReturnTypes(MLIRContext *context,
     return emitOptionalError(
         loc, "nn.dynamic_quantize: the input needs at least one axis");
   types.push_back(getTensorType(shape, op.getCodes()));
-  shape.back() = constant(1, context);
+  if (op.getGroup()) {
+    int64_t group = *op.getGroup();
+    std::optional<int64_t> size = getConstant(shape.back());
+    if (op.getAsymmetric())
+      return emitOptionalError(
+          loc, "nn.dynamic_quantize: codes with groups are symmetric");
+    if (group <= 0 || !size || *size % group != 0)
+      return emitOptionalError(loc, "nn.dynamic_quantize: groups of ", group,
+                               " do not divide the last axis of ",
+                               str(op.getX().getType()));
+    shape.back() = constant(*size / group, context);
+  } else {
+    shape.back() = constant(1, context);
+  }
   types.push_back(getTensorType(shape, Float32Type::get(context)));
   if (op.getAsymmetric()) {
     if (op.getCodes().getIntOrFloatBitWidth() != 8)
@@ -621,6 +634,14 @@ LogicalResult DequantizeOp::inferReturnTypes(MLIRContext *context,
                                              std::optional<Location> loc,
                                              Adaptor op,
                                              SmallVectorImpl<Type> &types) {
+  if (getGroupSize(op.getCodes(), op.getScale())) {
+    if (op.getZeroPoint())
+      return emitOptionalError(
+          loc, "nn.dequantize: codes with groups have no zero point");
+    types.push_back(getTensorType(getShape(op.getCodes().getType()),
+                                  Float32Type::get(context)));
+    return success();
+  }
   Shape shape;
   if (failed(broadcastResult(loc, "dequantize", op.getCodes(), op.getScale(),
                              shape)))

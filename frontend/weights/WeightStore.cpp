@@ -126,16 +126,23 @@ llvm::Error WeightStore::addView(StringRef name, RankedTensorType type,
   return addData(name, {type, {}}, std::move(file), offset, size);
 }
 
-llvm::Error WeightStore::addBlocks(StringRef name, RankedTensorType type,
-                                   const BlockStorage &storage,
-                                   std::shared_ptr<MappedFile> file,
-                                   uint64_t offset, uint64_t size) {
+/// Bytes of a tensor in blocks; nullopt where rows are not whole blocks.
+static std::optional<uint64_t> getBlockBytes(RankedTensorType type,
+                                             const BlockStorage &storage) {
   assert(type.getElementType().isF32() && "blocks decode to f32");
   assert(type.getRank() > 0 && "blocks run along the last dimension");
   std::optional<uint64_t> elements =
       getTensorBytes(type.getShape(), type.getElementType());
-  if (!elements || type.getShape().back() % storage.elements != 0 ||
-      *elements / sizeof(float) / storage.elements * storage.bytes != size)
+  if (!elements || type.getShape().back() % storage.elements != 0)
+    return std::nullopt;
+  return *elements / sizeof(float) / storage.elements * storage.bytes;
+}
+
+llvm::Error WeightStore::addBlocks(StringRef name, RankedTensorType type,
+                                   const BlockStorage &storage,
+                                   std::shared_ptr<MappedFile> file,
+                                   uint64_t offset, uint64_t size) {
+  if (getBlockBytes(type, storage) != size)
     return llvm::createStringError(file->path() + ": tensor '" + name +
                                    "' at offset " + llvm::Twine(offset) +
                                    " has " + llvm::Twine(size) +
@@ -166,12 +173,26 @@ std::string WeightStore::addOwned(StringRef name, RankedTensorType type,
   assert(getTensorBytes(type.getShape(), type.getElementType()) ==
              bytes.size() &&
          "bytes do not fit the type");
+  return addOwnedData(name, {type, {}}, std::move(bytes));
+}
+
+std::string WeightStore::addOwnedBlocks(StringRef name, RankedTensorType type,
+                                        const BlockStorage &storage,
+                                        std::vector<uint8_t> bytes) {
+  assert(getBlockBytes(type, storage) == bytes.size() &&
+         "bytes do not fit the type");
+  return addOwnedData(name, {type, {}, &storage}, std::move(bytes));
+}
+
+std::string WeightStore::addOwnedData(StringRef name, TensorData data,
+                                      std::vector<uint8_t> bytes) {
   std::string unique = name.str();
   for (unsigned i = 1; tensors_.contains(unique); ++i)
     unique = (name + "." + llvm::Twine(i)).str();
   Entry &entry = tensors_[unique];
   entry.owned = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
-  entry.data = {type, *entry.owned, nullptr};
+  entry.data = data;
+  entry.data.bytes = *entry.owned;
   return unique;
 }
 

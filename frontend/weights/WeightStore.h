@@ -90,6 +90,11 @@ public:
   std::string addOwned(llvm::StringRef name, mlir::RankedTensorType type,
                        llvm::ArrayRef<float> values);
 
+  /// Adds owned blocks; `type` and bytes as in addBlocks, which must fit here.
+  std::string addOwnedBlocks(llvm::StringRef name, mlir::RankedTensorType type,
+                             const BlockStorage &storage,
+                             std::vector<uint8_t> bytes);
+
   bool contains(llvm::StringRef name) const { return tensors_.contains(name); }
   /// The tensor; asserts that it exists (graphs refer only to what importers
   /// and passes added).
@@ -106,6 +111,8 @@ public:
   std::vector<NonFinite> findNonFinite() const;
 
 private:
+  std::string addOwnedData(llvm::StringRef name, TensorData data,
+                           std::vector<uint8_t> bytes);
   llvm::Error addData(llvm::StringRef name, TensorData data,
                       std::shared_ptr<MappedFile> file, uint64_t offset,
                       uint64_t size);

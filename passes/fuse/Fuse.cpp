@@ -147,7 +147,8 @@ private:
         canJoin(sum, shapeOf(anchor)))
       group.insert(sum);
     for (Operation *user : anchor->getUsers())
-      if (isa<nn::DynamicQuantizeOp>(user)) {
+      if (auto quantize = dyn_cast<nn::DynamicQuantizeOp>(user);
+          quantize && !quantize.getGroup()) {
         group.insert(user);
         break;
       }

@@ -70,9 +70,10 @@ private:
   // Decisions
   //===--------------------------------------------------------------------===//
 
-  /// At least two axes that are not of size 1.
+  /// At least two axes that are not of size 1, and not yet quantized.
   static bool isMatrix(Value value) {
-    return llvm::count_if(shapeOf(value), [](nn::Dim dim) {
+    return !nn::isBlockWeight(value) &&
+           llvm::count_if(shapeOf(value), [](nn::Dim dim) {
              return !nn::isConstant(dim, 1);
            }) >= 2;
   }
@@ -417,7 +418,8 @@ private:
     } else {
       auto codes = nn::DynamicQuantizeOp::create(
           atValue, loc, x, codeType,
-          /*asymmetric=*/codeType.getIntOrFloatBitWidth() == 8);
+          /*asymmetric=*/codeType.getIntOrFloatBitWidth() == 8,
+          /*group=*/IntegerAttr());
       result.codes = codes.getResult();
       result.scales = codes.getScales();
       result.zero = codes.getZeroPoints();

@@ -25,6 +25,8 @@ HostTensor::HostTensor(RankedTensorType type, ArrayRef<int64_t> values)
 }
 
 HostTensor HostTensor::view(const TensorData &weight) {
+  if (weight.storage)
+    return HostTensor(weight.type, ArrayRef<float>(weight.toF32()));
   size_t bytes = nn::getElementBytes(weight.type.getElementType());
   if (reinterpret_cast<uintptr_t>(weight.bytes.data()) % bytes != 0) {
     HostTensor copy(weight.type);

@@ -57,7 +57,8 @@ llvm::Error evaluate(nn::DynamicQuantizeOp op, Frame &frame) {
       scales(frame.typeOf(op.getScales()));
   std::vector<float> values = x.read<float>(), rowScales;
   std::vector<int64_t> rowCodes, rowZeros;
-  size_t size = x.shape().back();
+  // Groups are rows of their own.
+  size_t size = op.getGroup().value_or(x.shape().back());
   for (int64_t r = 0; r < scales.size(); ++r) {
     ArrayRef<float> row = ArrayRef(values).slice(r * size, size);
     auto [scale, zero] = getRowCoding(op, row);
@@ -81,8 +82,16 @@ llvm::Error evaluate(nn::DynamicQuantizeOp op, Frame &frame) {
 llvm::Error evaluate(nn::DequantizeOp op, Frame &frame) {
   const HostTensor &codes = frame[op.getCodes()], &scale = frame[op.getScale()];
   HostTensor result(frame.typeOf(op));
-  auto scaleStrides = getBroadcastStrides(scale.shape(), codes.shape());
   std::vector<float> values = codes.read<float>(), scales = scale.read<float>();
+  if (std::optional<int64_t> group =
+          nn::getGroupSize(op.getCodes(), op.getScale())) {
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] *= scales[i / *group];
+    result.write<float>(values);
+    frame.set(op, std::move(result));
+    return llvm::Error::success();
+  }
+  auto scaleStrides = getBroadcastStrides(scale.shape(), codes.shape());
   std::vector<float> zeros(1, 0);
   std::optional<SmallVector<int64_t>> zeroStrides(std::in_place,
                                                   codes.shape().size(), 0);

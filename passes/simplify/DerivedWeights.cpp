@@ -36,9 +36,10 @@ Value makeDerivedWeight(OpBuilder &builder, WeightStore &weights,
   while (!isa<ModuleOp>(function->getParentOp()))
     function = function->getParentOp();
   OpBuilder atModule(function);
-  nn::WeightOp::create(
-      atModule, like.getLoc(), symbol, tensor.type(),
-      name.empty() ? StringAttr() : builder.getStringAttr(name), StringAttr());
+  nn::WeightOp::create(atModule, like.getLoc(), symbol, tensor.type(),
+                       name.empty() ? StringAttr()
+                                    : builder.getStringAttr(name),
+                       StringAttr(), StringAttr());
   return nn::ParamOp::create(builder, like.getLoc(), tensor.type(), symbol);
 }
 

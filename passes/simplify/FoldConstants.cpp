@@ -46,6 +46,8 @@ private:
     std::vector<HostTensor> operands;
     int64_t bytes = 0;
     for (Value operand : op->getOperands()) {
+      if (nn::isBlockWeight(operand))
+        return;
       std::optional<HostTensor> tensor = getKnown(operand, &weights);
       if (!tensor)
         return;

@@ -42,6 +42,7 @@ struct Product {
                                              ? product.weight.getDefiningOp()
                                              : op) &&
         elementOf(product.weight).isF32() &&
+        !nn::isBlockWeight(product.weight) &&
         (!isa<nn::MatMulOp>(op) || rankOf(product.weight) == 2);
     return fits ? std::optional(product) : std::nullopt;
   }

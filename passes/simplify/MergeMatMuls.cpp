@@ -39,7 +39,8 @@ std::optional<Projection> matchProjection(Value value) {
   projection.product = source.getDefiningOp<nn::MatMulOp>();
   if (!projection.product ||
       !projection.product.getRhs().getDefiningOp<nn::ParamOp>() ||
-      rankOf(projection.product.getRhs()) != 2)
+      rankOf(projection.product.getRhs()) != 2 ||
+      nn::isBlockWeight(projection.product.getRhs()))
     return std::nullopt;
   std::optional<int64_t> size = nn::getConstant(shapeOf(source).back());
   if (!size)

@@ -18,13 +18,14 @@ static Value isSome(KernelBuilder &b, Value largest) {
                                b.constF32(0x1p-100f));
 }
 
-RowCoding RowCoding::symmetric(KernelBuilder &b, Value largest) {
+RowCoding RowCoding::symmetric(KernelBuilder &b, Value largest,
+                               CodeStorage storage) {
   Value some = isSome(b, largest), zero = b.constF32(0);
-  Value limit = b.constF32(codeLimit(b.isa().codeStorage()));
+  Value limit = b.constF32(codeLimit(storage));
   Value scale = arith::DivFOp::create(b, largest, limit);
   Value inverse = arith::DivFOp::create(b, limit, largest);
   return {arith::SelectOp::create(b, some, scale, zero),
-          arith::SelectOp::create(b, some, inverse, zero), nullptr};
+          arith::SelectOp::create(b, some, inverse, zero), nullptr, storage};
 }
 
 RowCoding RowCoding::asymmetric(KernelBuilder &b, Value low, Value high) {
@@ -42,7 +43,7 @@ RowCoding RowCoding::asymmetric(KernelBuilder &b, Value low, Value high) {
       arith::SubFOp::create(b, arith::AddFOp::create(b, point, magic), magic);
   return {arith::SelectOp::create(b, some, scale, zero),
           arith::SelectOp::create(b, some, inverse, zero),
-          arith::SelectOp::create(b, some, point, zero)};
+          arith::SelectOp::create(b, some, point, zero), b.isa().codeStorage()};
 }
 
 void RowCoding::store(KernelBuilder &b, Value row, Value scales,
@@ -50,14 +51,13 @@ void RowCoding::store(KernelBuilder &b, Value row, Value scales,
   b.store(scale, scales, row);
   if (!zero)
     return;
-  Value stored = arith::AddFOp::create(
-      b, zero, b.constF32(codeOffset(b.isa().codeStorage())));
+  Value stored =
+      arith::AddFOp::create(b, zero, b.constF32(codeOffset(storage)));
   b.store(arith::FPToSIOp::create(b, b.getI32Type(), stored), zeroPoints, row);
 }
 
 Value RowCoding::encode(KernelBuilder &b, Value x) const {
   unsigned lanes = cast<VectorType>(x.getType()).getNumElements();
-  CodeStorage storage = b.isa().codeStorage();
   // The offset of unsigned codes and the zero point come along for free.
   Value magic = b.constF32(kRound + codeOffset(storage));
   if (zero)

@@ -6,15 +6,20 @@
 
 namespace pare::cpu {
 
-/// How a row of f32 becomes codes as Isa::codeStorage() stores them:
-/// nn.dynamic_quantize, where a row whose largest magnitude is below 2^-100
-/// counts as zero. All members are f32.
+/// How a row of f32 becomes codes, stored as Isa::codeStorage() says unless
+/// another storage is given: nn.dynamic_quantize, where a row whose largest
+/// magnitude is below 2^-100 counts as zero. Numbers are f32.
 struct RowCoding {
   mlir::Value scale;   ///< 0 for a row of zeros
   mlir::Value inverse; ///< 1 / scale, or 0
   mlir::Value zero;    ///< the zero point of codes without offset; null: none
+  CodeStorage storage; ///< of codes
 
-  static RowCoding symmetric(KernelBuilder &b, mlir::Value largest);
+  static RowCoding symmetric(KernelBuilder &b, mlir::Value largest,
+                             CodeStorage storage);
+  static RowCoding symmetric(KernelBuilder &b, mlir::Value largest) {
+    return symmetric(b, largest, b.isa().codeStorage());
+  }
   /// For 8-bit codes.
   static RowCoding asymmetric(KernelBuilder &b, mlir::Value low,
                               mlir::Value high);

@@ -141,6 +141,12 @@ static Value fromStorage(KernelBuilder &b, PareDType type, Value v) {
                                  b.zero(v.getType()));
   if (type != PARE_F16 && type != PARE_BF16)
     return v;
+  // Of AVX2's and all aarch64 CPUs one instruction; elsewhere it would be a
+  // call.
+  if (type == PARE_F16 && (!b.isa().isX86() || b.isa().f32Lanes >= 8))
+    return arith::ExtFOp::create(
+        b, withElement(v, b.getF32Type()),
+        Value(arith::BitcastOp::create(b, withElement(v, b.getF16Type()), v)));
   Bits o{b, withElement(v, b.getI32Type())};
   Value wide = arith::ExtUIOp::create(b, o.type, v);
   return type == PARE_BF16 ? o.asFloat(o.shl(wide, 16)) : fromHalf(o, wide);

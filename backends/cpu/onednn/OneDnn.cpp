@@ -39,6 +39,8 @@ static std::optional<std::string> whyNotProduct(Operation *op, const Isa &isa) {
       !isF32(matmul.getRhs()) || !isConstant(matmul.getRhs()) ||
       shapeOf(matmul.getRhs()).size() != 2)
     return "";
+  if (nn::isBlockWeight(matmul.getRhs()))
+    return "the weight is in blocks";
   std::string why;
   return matchEpilogue(op, matmul, why) ? std::nullopt : std::optional(why);
 }

@@ -8,6 +8,7 @@
 namespace pare::cpu {
 
 llvm::ArrayRef<KernelEntry> getMatMulEntries();
+llvm::ArrayRef<KernelEntry> getBlockEntries();
 llvm::ArrayRef<KernelEntry> getConvEntries();
 llvm::ArrayRef<KernelEntry> getAttentionEntries();
 llvm::ArrayRef<KernelEntry> getCacheEntries();
@@ -36,6 +37,10 @@ bool hasPlainCodes(nn::DequantizeOp op);
 
 /// Adds the op's results as the call's outputs.
 void addOutputs(KernelCall &call, mlir::Operation *op);
+
+/// Offers every input from `firstInput` on that has a result's type to be
+/// overwritten by it.
+void offerInPlace(KernelCall &call, unsigned firstInput);
 
 /// Starts a call of `op`: its labels and costs.
 KernelCall beginCall(mlir::Operation *op, llvm::StringRef suffix = "");

@@ -34,6 +34,14 @@ void addOutputs(KernelCall &call, Operation *op) {
   }
 }
 
+void offerInPlace(KernelCall &call, unsigned firstInput) {
+  for (unsigned out = 0; out < call.outputs.size(); ++out)
+    for (unsigned in = firstInput; in < call.inputs.size(); ++in)
+      if (call.inputs[in].value &&
+          call.inputs[in].value.getType() == call.outputs[out].value.getType())
+        call.inPlace.push_back({out, in});
+}
+
 /// The rows of a packed-weight product: all axes of the left side but the last.
 static nn::Dim rowsOf(Value lhs) {
   nn::Shape shape = shapeOf(lhs);
@@ -101,15 +109,6 @@ std::string specText(const GemmSpec &spec) {
       << (spec.packedB ? " packed" : "") << (spec.transB ? " transB" : "")
       << (spec.ptrRowZero ? " zeros" : "") << " ";
   return text;
-}
-
-/// Offers the operand of the same shape as the result to be overwritten.
-void offerInPlace(KernelCall &call, unsigned firstTailInput) {
-  for (unsigned out = 0; out < call.outputs.size(); ++out)
-    for (unsigned in = firstTailInput; in < call.inputs.size(); ++in)
-      if (call.inputs[in].value &&
-          call.inputs[in].value.getType() == call.outputs[out].value.getType())
-        call.inPlace.push_back({out, in});
 }
 
 /// The extents of a product as expressions.

@@ -36,7 +36,7 @@ struct NormGroup {
           binary.getLhs().getType() == binary.getRhs().getType())
         residual = binary;
       else if (auto codes = dyn_cast<nn::DynamicQuantizeOp>(member);
-               codes && codes.getX() == norm->getResult(0))
+               codes && codes.getX() == norm->getResult(0) && !codes.getGroup())
         quantize = codes;
       else
         why = "a normalization's group holds '" +

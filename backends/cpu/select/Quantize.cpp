@@ -10,7 +10,7 @@ namespace pare::cpu {
 
 static std::optional<std::string> whyNotRows(Operation *op, const Isa &) {
   auto quantize = dyn_cast<nn::DynamicQuantizeOp>(op);
-  if (!quantize)
+  if (!quantize || quantize.getGroup())
     return "";
   if (!getElementTypeOrSelf(quantize.getX().getType()).isF32())
     return "only f32 rows have a quantizer";

@@ -96,3 +96,26 @@ func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
   }
   return %0 : tensor<4xf32>
 }
+
+// -----
+
+func.func @main(%x: tensor<4x40xf32>) -> tensor<4x40xi8> {
+  // expected-error @+2 {{nn.dynamic_quantize: groups of 32 do not divide the last axis of tensor<4x40xf32>}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0, %1 = nn.dynamic_quantize %x to i8 {group = 32 : i64} : (tensor<4x40xf32>) -> (tensor<4x40xi8>, tensor<4x1xf32>)
+  return %0 : tensor<4x40xi8>
+}
+
+// -----
+
+func.func @main(%x: tensor<4x64xi8>, %s: tensor<4x3xf32>) -> tensor<4x64xf32> {
+  // expected-error @+2 {{nn.dequantize: shapes tensor<4x64xi8> and tensor<4x3xf32> do not broadcast}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.dequantize %x, %s : (tensor<4x64xi8>, tensor<4x3xf32>) -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// expected-error @+1 {{'nn.weight' op has blocks, so its type must be f32 of known shape}}
+nn.weight @w : tensor<8x32xi8> {blocks = "q8_0"}

@@ -1,8 +1,8 @@
 #include "backends/cpu/kernels/Gemm.h"
 #include "backends/cpu/kernels/Pack.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "tests/unit/kernels/Emulate.h"
 #include "tests/unit/kernels/Jit.h"
-#include "llvm/IR/IRBuilder.h"
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
@@ -221,35 +221,6 @@ std::vector<uint8_t> stored8(const std::vector<int8_t> &codes,
   return out;
 }
 
-/// Gives vpdpbusd, which this machine may lack, a body of plain instructions:
-/// acc[i] += Σ_k zext(a[4i + k]) · sext(w[4i + k]).
-void emulateVpdpbusd(llvm::Module &module) {
-  for (StringRef bits : {"256", "512"}) {
-    llvm::Function *intrinsic =
-        module.getFunction(("llvm.x86.avx512.vpdpbusd." + bits).str());
-    if (!intrinsic)
-      continue;
-    auto *body = llvm::Function::Create(intrinsic->getFunctionType(),
-                                        llvm::Function::InternalLinkage,
-                                        "vpdpbusd" + bits, module);
-    body->addFnAttr(llvm::Attribute::NoInline);
-    llvm::IRBuilder<> b(
-        llvm::BasicBlock::Create(module.getContext(), "", body));
-    llvm::Value *sum = body->getArg(0);
-    for (int k = 0; k < 4; ++k) {
-      SmallVector<int> lanes;
-      for (int i = 0; i < (bits == "512" ? 16 : 8); ++i)
-        lanes.push_back(4 * i + k);
-      llvm::Value *a = b.CreateShuffleVector(body->getArg(1), lanes);
-      llvm::Value *w = b.CreateShuffleVector(body->getArg(2), lanes);
-      sum = b.CreateAdd(sum, b.CreateMul(b.CreateZExt(a, sum->getType()),
-                                         b.CreateSExt(w, sum->getType())));
-    }
-    b.CreateRet(sum);
-    intrinsic->replaceAllUsesWith(body);
-  }
-}
-
 void checkS8(Isa isa, Dims dims, unsigned count,
              llvm::function_ref<void(llvm::Module &)> edit = nullptr) {
   for (auto [m, n, k] : oddShapes(count)) {
@@ -333,7 +304,7 @@ TEST(GemmS8, ExactWithUnsignedActivations) {
   for (DotInstr dot : {DotInstr::AvxVnni, DotInstr::Avx512Vnni}) {
     Isa isa = pare::test::isa("host");
     isa.dot = dot;
-    checkS8(isa, Dims::RuntimeM, 8, emulateVpdpbusd);
+    checkS8(isa, Dims::RuntimeM, 8, pare::test::emulateVpdpbusd);
   }
 }
 

@@ -39,10 +39,14 @@ class Kernels {
 public:
   explicit Kernels(cpu::Isa isa = test::isa("host"))
       : isa_(std::move(isa)),
-        module_(mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_))) {
+        own_(mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_))),
+        module_(*own_) {
     cpu::loadKernelDialects(context_);
   }
-  mlir::ModuleOp module() { return *module_; }
+  /// Of a module that has been written already.
+  Kernels(cpu::Isa isa, mlir::ModuleOp module)
+      : isa_(std::move(isa)), module_(module) {}
+  mlir::ModuleOp module() { return module_; }
   const cpu::Isa &isa() const { return isa_; }
 
   /// Compiles the module for this machine; `edit` may change its LLVM IR.
@@ -87,16 +91,17 @@ public:
 
 private:
   std::unique_ptr<llvm::Module> translate(llvm::LLVMContext &context) {
-    if (mlir::failed(module_->verify()))
+    if (mlir::failed(module_.verify()))
       std::exit(1); // The diagnostic is on standard error.
-    if (llvm::Error error = cpu::lowerKernels(*module_, isa_))
+    if (llvm::Error error = cpu::lowerKernels(module_, isa_))
       fail(std::move(error));
-    return orFail(cpu::toLLVMIR(*module_, context, isa_));
+    return orFail(cpu::toLLVMIR(module_, context, isa_));
   }
 
   cpu::Isa isa_;
   mlir::MLIRContext context_;
-  mlir::OwningOpRef<mlir::ModuleOp> module_;
+  mlir::OwningOpRef<mlir::ModuleOp> own_;
+  mlir::ModuleOp module_;
   std::unique_ptr<llvm::orc::LLJIT> jit_;
 };
 

@@ -216,6 +216,23 @@ TEST_F(InterpreterTest, DynamicQuantizationRoundTripsWithinHalfAStep) {
     EXPECT_NEAR(back[i], original[i], 0.5 / 127 + 1e-6);
 }
 
+TEST_F(InterpreterTest, GroupsHaveTheirOwnScales) {
+  auto get = [&](std::string value, std::string type) {
+    return run("func.func @main(%x: tensor<2x4xf32>) -> " + type +
+                   " { %c, %s = nn.dynamic_quantize %x to i8 {group = 2 : i64} "
+                   ": (tensor<2x4xf32>) -> (tensor<2x4xi8>, tensor<2x2xf32>) "
+                   "%0 = nn.dequantize %c, %s : (tensor<2x4xi8>, "
+                   "tensor<2x2xf32>) -> tensor<2x4xf32> return " +
+                   value + " : " + type + " }",
+               {f32({2, 4}, {127, -1, 254, 508, 0, 0, -1270, 635})});
+  };
+  EXPECT_EQ(get("%c", "tensor<2x4xi8>"),
+            Values({127, -1, 64, 127, 0, 0, -127, 64}));
+  EXPECT_EQ(get("%s", "tensor<2x2xf32>"), Values({1, 4, 0, 10}));
+  EXPECT_EQ(get("%0", "tensor<2x4xf32>"),
+            Values({127, -1, 256, 508, 0, 0, -1270, 640}));
+}
+
 TEST_F(InterpreterTest, ZeroPointsUseTheWholeRange) {
   for (StringRef codes : {"i8", "ui8"}) {
     std::string codesType = ("tensor<2x4x" + codes + ">").str();

@@ -274,6 +274,10 @@ struct TestTarget : Target {
     bool isFaster = (format == "int8") == (k == 64);
     return KernelEstimate{"generated", isFaster ? 1.0 : 2.0, true};
   }
+  std::optional<std::string>
+  whyNoBlockProduct(const BlockFormat &) const override {
+    return std::nullopt;
+  }
 };
 
 TEST_F(PassesTest, Int8IsCloseForEveryCodeType) {

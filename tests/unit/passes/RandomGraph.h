@@ -64,7 +64,7 @@ private:
     mlir::OpBuilder top(&context);
     top.setInsertionPointToStart(module.getBody());
     nn::WeightOp::create(top, loc(), name, type, mlir::StringAttr(),
-                         mlir::StringAttr());
+                         mlir::StringAttr(), mlir::StringAttr());
     return nn::ParamOp::create(builder, loc(), type, name);
   }
 

@@ -1,0 +1,570 @@
+//===- BlockGemm.cpp - Products by weights in blocks ----------------------===//
+#include "backends/cpu/kernels/BlockGemm.h"
+#include "backends/cpu/kernels/BlockDot.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace pare;
+using namespace pare::cpu;
+
+//===----------------------------------------------------------------------===//
+// Tiling and scratch
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+constexpr int64_t kMaxTile = 12; ///< rows
+
+/// What a task keeps in its scratch, in bytes from its start: of each row of
+/// activations and group of weights the sum of the codes, times what the
+/// weights' bias (i32) and the codes' scale (f32) make of it; then the sums of
+/// a tile and one decoded panel.
+///
+/// Decoded for codes, a step is [8 quads][16][4] bytes, then the scales and the
+/// minima of its groups, f32 [16] each. Decoded for f32 it is [32][16] f32.
+struct Scratch {
+  Scratch(const BlockLayout &layout, const BlockBytes &bytes, bool isInteger,
+          int64_t rows, int64_t k)
+      : groups(k / kBlockStep * layout.groupsPerStep) {
+    int64_t sums = rows * groups * 4;
+    bool hasMinimum = layout.format.hasMinimum();
+    scaled = isInteger && bytes.bias != 0 ? sums : 0;
+    tile = llvm::alignTo(scaled + (isInteger && hasMinimum ? sums : 0), 64);
+    panel = tile + (isInteger ? kMaxTile * kPanel * 4 : 0);
+    scales = kBlockStep * kPanel;
+    minima = scales + layout.groupsPerStep * kPanel * 4;
+    step = isInteger
+               ? minima + (hasMinimum ? layout.groupsPerStep * kPanel * 4 : 0)
+               : kBlockStep * kPanel * 4;
+    bytesOfAll = panel + k / kBlockStep * step;
+  }
+  int64_t groups;     ///< of a row
+  int64_t biased = 0; ///< i32 [rows][groups]
+  int64_t scaled;     ///< f32 [rows][groups]
+  int64_t tile;       ///< f32 [kMaxTile][16]: sums of a tile
+  int64_t panel;
+  int64_t scales, minima; ///< in a step
+  int64_t step;
+  int64_t bytesOfAll;
+};
+
+constexpr int64_t kRowsPerTask = 96; // whole tiles of all targets
+
+BlockWeights makeWeights(const BlockGemmSpec &spec, const Isa &isa) {
+  if (!spec.isInteger)
+    return BlockWeights(*spec.format, std::min(16u, isa.f32Lanes), false);
+  std::unique_ptr<BlockDot> dot = makeBlockDot(isa);
+  return BlockWeights(*spec.format, dot->lanes, dot->isUnsigned);
+}
+
+int64_t rowsPerTask(const BlockGemmSpec &spec) {
+  return spec.m.isFixed() ? std::clamp<int64_t>(spec.m.fixed, 1, kRowsPerTask)
+                          : kRowsPerTask;
+}
+
+} // namespace
+
+BlockGemmTiling pare::cpu::blockGemmTiling(const BlockGemmSpec &spec,
+                                           const Isa &isa) {
+  // One row waits for memory: some 64 KiB of weights are a few microseconds,
+  // but a few tasks there should be.
+  constexpr int64_t kBytes = 64 << 10, kMinTasks = 6;
+  BlockWeights weights = makeWeights(spec, isa);
+  int64_t panels = llvm::divideCeil(spec.n, kPanel);
+  int64_t perTask =
+      std::min(llvm::divideCeil(kBytes, weights.layout().panelBytes(spec.k)),
+               llvm::divideCeil(panels, kMinTasks));
+  // Tasks of about equal size.
+  int64_t tasks = llvm::divideCeil(panels, std::max<int64_t>(perTask, 1));
+  perTask = llvm::divideCeil(panels, std::max<int64_t>(tasks, 1));
+  int64_t rows = rowsPerTask(spec);
+  Scratch scratch(weights.layout(), weights.bytes(), spec.isInteger, rows,
+                  spec.k);
+  return {rows, std::max<int64_t>(perTask, 1) * kPanel, scratch.bytesOfAll};
+}
+
+//===----------------------------------------------------------------------===//
+// What both kinds of activations share
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+class BlockGemmEmitter {
+public:
+  BlockGemmEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
+      : b(b), spec(spec), tiling(blockGemmTiling(spec, b.isa())),
+        weights(makeWeights(spec, b.isa())), layout(weights.layout()),
+        scratch(layout, weights.bytes(), spec.isInteger, tiling.rowsPerTask,
+                spec.k),
+        i8(b.getI8Type()) {}
+  virtual ~BlockGemmEmitter() = default;
+
+  void emit();
+
+protected:
+  /// Before the task's panels: `height` rows from `rowBase`.
+  virtual void begin() {}
+  /// Rows [0, height) of the task by the panel at `packed`, columns from `col`.
+  virtual void panel(Value packed, Value col) = 0;
+
+  /// What the steps of a run share, for all parts of the panel.
+  SmallVector<BlockWeights::Run> loadRun(Value address);
+  unsigned parts() const { return kPanel / weights.lanes(); }
+  /// Stores results of one row, parts of a panel's columns from `col`.
+  void store(ArrayRef<Value> parts, Value row, Value col);
+  Value at(Value base, int64_t bytes) { return b.gep(i8, base, b.idx(bytes)); }
+
+  KernelBuilder &b;
+  const BlockGemmSpec &spec;
+  BlockGemmTiling tiling;
+  BlockWeights weights;
+  const BlockLayout &layout;
+  Scratch scratch;
+  Type i8;
+  Value rowBase, height;
+};
+
+void BlockGemmEmitter::emit() {
+  Value m = b.extent(spec.m), panels = b.idx(llvm::divideCeil(spec.n, kPanel));
+  Value rowBlocks = b.divCeil(m, tiling.rowsPerTask);
+  int64_t perTask = tiling.colsPerTask / kPanel;
+  rowBase = b.mul(b.rem(b.task(), rowBlocks), tiling.rowsPerTask);
+  Value first = b.mul(b.divFloor(b.task(), rowBlocks), perTask);
+  Value end = b.minIdx(b.add(first, perTask), panels);
+  height = b.minIdx(b.idx(tiling.rowsPerTask), b.sub(m, rowBase));
+  begin();
+  b.loop(first, end, 1, [&](Value number) {
+    Value packed =
+        b.gep(i8, b.ptr(spec.ptrW), b.mul(number, layout.panelBytes(spec.k)));
+    panel(packed, b.mul(number, kPanel));
+  });
+}
+
+SmallVector<BlockWeights::Run> BlockGemmEmitter::loadRun(Value address) {
+  SmallVector<BlockWeights::Run> parts;
+  for (unsigned row = 0; row < kPanel; row += weights.lanes())
+    parts.push_back(weights.loadRun(b, address, b.idx(row)));
+  return parts;
+}
+
+void BlockGemmEmitter::store(ArrayRef<Value> parts, Value row, Value col) {
+  Value count;
+  if (spec.n % kPanel != 0)
+    count = b.minIdx(b.idx(kPanel), b.sub(b.idx(spec.n), col));
+  Value vec = b.concat(parts);
+  if (spec.store)
+    return spec.store(b, vec, {row, col, count, b.idx(0)});
+  b.storePartial(vec, b.ptr(spec.ptrC), b.add(b.mul(row, spec.n), col), count);
+}
+
+//===----------------------------------------------------------------------===//
+// Codes
+//===----------------------------------------------------------------------===//
+
+/// The weights of one step, wherever they come from.
+struct StepWeights {
+  std::function<Value(unsigned quad, unsigned part)> quad;
+  std::function<Value(unsigned group, unsigned part)> scale, minimum;
+};
+
+/// Sums of a tile in f32, [row][part]: in registers, or where there are too few
+/// of these, at `address`.
+struct TileSums {
+  SmallVector<Value> values;
+  Value address;
+  VectorType type;
+
+  Value get(KernelBuilder &b, unsigned i) const {
+    return address ? b.loadVec(type, address, place(b, i)) : values[i];
+  }
+  void set(KernelBuilder &b, unsigned i, Value sum) {
+    if (address)
+      b.store(sum, address, place(b, i));
+    else
+      values[i] = sum;
+  }
+
+private:
+  Value place(KernelBuilder &b, unsigned i) const {
+    return b.idx(int64_t(i) * type.getNumElements());
+  }
+};
+
+class IntegerEmitter : public BlockGemmEmitter {
+public:
+  IntegerEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
+      : BlockGemmEmitter(b, spec), dot(makeBlockDot(b.isa())),
+        hasBias(weights.bytes().bias != 0),
+        hasMinimum(spec.format->hasMinimum()), f32(b.getF32Type()),
+        i32(b.getI32Type()) {}
+
+private:
+  /// Where one row of activations is.
+  struct Row {
+    Value number; ///< in C
+    Value codes, scales, biased, scaled;
+  };
+
+  void begin() override;
+  void panel(Value packed, Value col) override;
+  Row rowAt(Value inTask);
+  void sumCodes(const Row &row);
+  StepWeights packedStep(ArrayRef<BlockWeights::Run> run, Value step);
+  StepWeights decodedStep(Value step);
+  void decode(Value packed);
+  void keepInOrder(MutableArrayRef<BlockDot::Sums> sums);
+  void addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
+               const StepWeights &from);
+  void storeTile(ArrayRef<Row> rows, const TileSums &sums, Value col);
+  void oneRow(Value packed, Value col);
+  void severalRows(Value packed, Value col);
+  void tile(ArrayRef<Row> rows, Value col);
+
+  std::unique_ptr<BlockDot> dot;
+  bool hasBias, hasMinimum;
+  Type f32, i32;
+};
+
+IntegerEmitter::Row IntegerEmitter::rowAt(Value inTask) {
+  Row row;
+  row.number = b.add(rowBase, inTask);
+  row.codes = b.gep(i8, b.ptr(spec.ptrX), b.mul(row.number, spec.k));
+  row.scales =
+      b.gep(f32, b.ptr(spec.ptrScales), b.mul(row.number, spec.k / kBlockStep));
+  Value sums = b.mul(inTask, scratch.groups);
+  row.biased = b.gep(i32, at(b.scratch(), scratch.biased), sums);
+  row.scaled = b.gep(f32, at(b.scratch(), scratch.scaled), sums);
+  return row;
+}
+
+void IntegerEmitter::begin() {
+  if (!hasBias && !hasMinimum)
+    return;
+  b.loop(b.idx(0), height, 1, [&](Value row) { sumCodes(rowAt(row)); });
+}
+
+void IntegerEmitter::sumCodes(const Row &row) {
+  unsigned size = kBlockStep / layout.groupsPerStep;
+  Type i16 = b.getIntegerType(16);
+  auto plus = [&](Value x, Value y) -> Value {
+    return arith::AddIOp::create(b, x, y);
+  };
+  b.loop(b.idx(0), b.idx(scratch.groups), 1, [&](Value group) {
+    Value codes = b.loadVec(b.vecType(size, i8), row.codes, b.mul(group, size));
+    Value sum = foldLanes(
+        b, arith::ExtSIOp::create(b, b.vecType(size, i16), codes), 0, plus);
+    sum = arith::ExtSIOp::create(b, i32, sum);
+    if (hasBias)
+      b.store(arith::MulIOp::create(b, sum, b.constI32(-weights.bytes().bias)),
+              row.biased, group);
+    if (!hasMinimum)
+      return;
+    Value scale =
+        b.load(f32, row.scales, b.divFloor(group, layout.groupsPerStep));
+    Value real = arith::SIToFPOp::create(b, f32, sum);
+    b.store(arith::MulFOp::create(b, real, scale), row.scaled, group);
+  });
+}
+
+/// Step `step` of a run of a packed panel.
+StepWeights IntegerEmitter::packedStep(ArrayRef<BlockWeights::Run> run,
+                                       Value step) {
+  return {[=, this](unsigned quad, unsigned part) {
+            return weights.quad(b, run[part], step, quad);
+          },
+          [=, this](unsigned group, unsigned part) {
+            return weights.scale(b, run[part], step, group);
+          },
+          [=, this](unsigned group, unsigned part) {
+            return weights.minimum(b, run[part], step, group);
+          }};
+}
+
+/// Step `step` of the panel in scratch.
+StepWeights IntegerEmitter::decodedStep(Value step) {
+  Value base =
+      b.gep(i8, at(b.scratch(), scratch.panel), b.mul(step, scratch.step));
+  auto number = [=, this](int64_t from, unsigned group, unsigned part) {
+    return b.loadVec(b.vecF32(dot->lanes), at(base, from),
+                     b.idx(group * kPanel + part * dot->lanes));
+  };
+  return {[=, this](unsigned quad, unsigned part) {
+            return b.loadVec(
+                b.vecType(kQuad * dot->lanes, i8), base,
+                b.idx(kQuad * (quad * kPanel + part * int64_t(dot->lanes))));
+          },
+          [=, this](unsigned group, unsigned part) {
+            return number(scratch.scales, group, part);
+          },
+          [=, this](unsigned group, unsigned part) {
+            return number(scratch.minima, group, part);
+          }};
+}
+
+/// Decodes a panel into scratch.
+void IntegerEmitter::decode(Value packed) {
+  auto decodeStep = [&](ArrayRef<BlockWeights::Run> run, Value step, Value to) {
+    StepWeights from = packedStep(run, step);
+    for (unsigned part = 0; part < parts(); ++part) {
+      int64_t row = part * dot->lanes;
+      for (unsigned quad = 0; quad < kQuadsPerStep; ++quad)
+        b.store(from.quad(quad, part), to,
+                b.idx(kQuad * (quad * kPanel + row)));
+      for (unsigned group = 0; group < layout.groupsPerStep; ++group) {
+        Value place = b.idx(group * kPanel + row);
+        b.store(from.scale(group, part), at(to, scratch.scales), place);
+        if (hasMinimum)
+          b.store(from.minimum(group, part), at(to, scratch.minima), place);
+      }
+    }
+  };
+  weights.forRuns(
+      b, packed, spec.k, {}, [&](Value address, Value firstStep, ValueRange) {
+        SmallVector<BlockWeights::Run> run = loadRun(address);
+        return weights.forSteps(
+            b, {}, [&](Value step, ValueRange) -> SmallVector<Value> {
+              decodeStep(run, step,
+                         b.gep(i8, at(b.scratch(), scratch.panel),
+                               b.mul(b.add(firstStep, step), scratch.step)));
+              return {};
+            });
+      });
+}
+
+/// Keeps the sums of a quad before those of the next, so that they stay in
+/// registers and each quad of weights is loaded once.
+void IntegerEmitter::keepInOrder(MutableArrayRef<BlockDot::Sums> sums) {
+  SmallVector<Value *> live;
+  SmallVector<Value> values;
+  for (BlockDot::Sums &sum : sums)
+    for (Value *value : {&sum.wide, &sum.small})
+      if (*value) {
+        live.push_back(value);
+        values.push_back(*value);
+      }
+  const Isa &isa = b.isa();
+  if (dot->lanes > isa.f32Lanes || values.size() + 3 > isa.vectorRegs)
+    return;
+  for (auto [value, kept] : llvm::zip_equal(live, b.inOrder(values)))
+    *value = kept;
+}
+
+/// Adds step `step` of the panel to the sums [row][part] of `rows`.
+void IntegerEmitter::addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
+                             const StepWeights &from) {
+  unsigned parts = this->parts(), lanes = dot->lanes;
+  int64_t quads = kQuadsPerStep / layout.groupsPerStep;
+  const BlockBytes &meaning = weights.bytes();
+  for (unsigned group = 0; group < layout.groupsPerStep; ++group) {
+    Value number = b.add(b.mul(step, layout.groupsPerStep), group);
+    SmallVector<BlockDot::Sums> integers(rows.size() * parts);
+    if (hasBias && !dot->addsLate)
+      for (auto [r, row] : llvm::enumerate(rows)) {
+        Value bias = b.splat(b.load(i32, row.biased, number), lanes);
+        for (unsigned part = 0; part < parts; ++part)
+          integers[r * parts + part].wide = bias;
+      }
+    for (unsigned q = 0; q < quads; ++q) {
+      unsigned quad = group * quads + q;
+      SmallVector<BlockDot::Quad> bytes;
+      for (unsigned part = 0; part < parts; ++part)
+        bytes.push_back(dot->prepare(b, from.quad(quad, part), meaning));
+      for (auto [r, row] : llvm::enumerate(rows)) {
+        Value codes = dot->broadcast(
+            b, at(b.gep(i8, row.codes, b.mul(step, kBlockStep)), quad * kQuad));
+        for (unsigned part = 0; part < parts; ++part)
+          dot->add(b, integers[r * parts + part], bytes[part], codes, meaning);
+      }
+      if (rows.size() > 1)
+        keepInOrder(integers);
+    }
+    SmallVector<Value> scales, minima;
+    for (unsigned part = 0; part < parts; ++part) {
+      scales.push_back(from.scale(group, part));
+      if (hasMinimum)
+        minima.push_back(from.minimum(group, part));
+    }
+    for (auto [r, row] : llvm::enumerate(rows)) {
+      Value scale = b.splat(b.load(f32, row.scales, step), lanes);
+      Value bias = hasBias && dot->addsLate
+                       ? b.splat(b.load(i32, row.biased, number), lanes)
+                       : Value();
+      Value scaled = hasMinimum
+                         ? b.splat(b.load(f32, row.scaled, number), lanes)
+                         : Value();
+      for (unsigned part = 0; part < parts; ++part) {
+        Value integer = dot->finish(b, integers[r * parts + part]);
+        if (bias)
+          integer = arith::AddIOp::create(b, integer, bias);
+        Value real = arith::SIToFPOp::create(b, b.vecF32(lanes), integer);
+        Value sum = b.fma(real, arith::MulFOp::create(b, scales[part], scale),
+                          sums.get(b, r * parts + part));
+        if (hasMinimum)
+          sum = b.fma(minima[part], scaled, sum);
+        sums.set(b, r * parts + part, sum);
+      }
+    }
+  }
+}
+
+void IntegerEmitter::storeTile(ArrayRef<Row> rows, const TileSums &sums,
+                               Value col) {
+  for (auto [r, row] : llvm::enumerate(rows)) {
+    SmallVector<Value> vectors;
+    for (unsigned part = 0; part < parts(); ++part)
+      vectors.push_back(sums.get(b, r * parts() + part));
+    store(vectors, row.number, col);
+  }
+}
+
+/// The task's only row: weights are decoded in registers.
+void IntegerEmitter::oneRow(Value packed, Value col) {
+  Row row = rowAt(b.idx(0));
+  TileSums sums;
+  sums.values.assign(parts(), b.zero(b.vecF32(dot->lanes)));
+  sums.values = weights.forRuns(
+      b, packed, spec.k, sums.values,
+      [&](Value address, Value firstStep, ValueRange before) {
+        SmallVector<BlockWeights::Run> run = loadRun(address);
+        return weights.forSteps(b, before, [&](Value step, ValueRange so) {
+          TileSums next{SmallVector<Value>(so), nullptr, nullptr};
+          addStep(row, next, b.add(firstStep, step), packedStep(run, step));
+          return next.values;
+        });
+      });
+  storeTile(row, sums, col);
+}
+
+void IntegerEmitter::severalRows(Value packed, Value col) {
+  decode(packed);
+  Value begin = b.idx(0);
+  for (unsigned size : dot->tiles(weights.bytes())) {
+    Value end =
+        b.add(begin, b.mul(b.divFloor(b.sub(height, begin), size), size));
+    b.loop(begin, end, size, [&](Value first) {
+      SmallVector<Row> rows;
+      for (unsigned i = 0; i < size; ++i)
+        rows.push_back(rowAt(b.add(first, i)));
+      tile(rows, col);
+    });
+    begin = end;
+  }
+}
+
+/// `rows` by the panel in scratch.
+void IntegerEmitter::tile(ArrayRef<Row> rows, Value col) {
+  VectorType type = b.vecF32(dot->lanes);
+  Value steps = b.idx(spec.k / kBlockStep);
+  TileSums sums{{}, nullptr, type};
+  SmallVector<Value> zeros(rows.size() * parts(), b.zero(type));
+  if (dot->keepsSums(zeros.size())) {
+    sums.values =
+        b.loop(b.idx(0), steps, 1, zeros, [&](Value step, ValueRange before) {
+          TileSums next{SmallVector<Value>(before), nullptr, type};
+          addStep(rows, next, step, decodedStep(step));
+          return next.values;
+        });
+  } else {
+    sums.address = at(b.scratch(), scratch.tile);
+    for (auto [i, zero] : llvm::enumerate(zeros))
+      sums.set(b, i, zero);
+    b.loop(b.idx(0), steps, 1,
+           [&](Value step) { addStep(rows, sums, step, decodedStep(step)); });
+  }
+  storeTile(rows, sums, col);
+}
+
+void IntegerEmitter::panel(Value packed, Value col) {
+  b.ifThen(
+      b.less(height, b.idx(2)), [&] { oneRow(packed, col); },
+      [&] { severalRows(packed, col); });
+}
+
+//===----------------------------------------------------------------------===//
+// f32
+//===----------------------------------------------------------------------===//
+
+class FloatEmitter : public BlockGemmEmitter {
+public:
+  FloatEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
+      : BlockGemmEmitter(b, spec), micro(b.isa(), MicroKernel::F32) {}
+
+private:
+  void panel(Value packed, Value col) override;
+  void decode(Value packed);
+
+  MicroKernel micro;
+};
+
+/// Decodes a panel into scratch, as the f32 micro-kernel has it.
+void FloatEmitter::decode(Value packed) {
+  const unsigned quads = kQuadsPerStep / layout.groupsPerStep;
+  auto decodeStep = [&](const BlockWeights::Run &run, Value step, Value to) {
+    Value scale, minimum;
+    for (unsigned quad = 0; quad < kQuadsPerStep; ++quad) {
+      if (quad % quads == 0) {
+        scale = weights.scale(b, run, step, quad / quads);
+        if (spec.format->hasMinimum())
+          minimum = weights.minimum(b, run, step, quad / quads);
+      }
+      Value bytes = weights.quad(b, run, step, quad);
+      for (unsigned k = 0; k < kQuad; ++k) {
+        // Two roundings, as blocks are defined.
+        Value value =
+            arith::MulFOp::create(b, weights.values(b, bytes, k), scale);
+        if (minimum)
+          value = arith::AddFOp::create(b, value, minimum);
+        b.store(value, to, b.add(run.row, (quad * kQuad + k) * kPanel));
+      }
+    }
+  };
+  weights.forRuns(
+      b, packed, spec.k, {}, [&](Value address, Value firstStep, ValueRange) {
+        SmallVector<BlockWeights::Run> parts = loadRun(address);
+        return weights.forSteps(
+            b, {}, [&](Value step, ValueRange) -> SmallVector<Value> {
+              Value to = b.gep(i8, at(b.scratch(), scratch.panel),
+                               b.mul(b.add(firstStep, step), scratch.step));
+              for (const BlockWeights::Run &run : parts)
+                decodeStep(run, step, to);
+              return {};
+            });
+      });
+}
+
+void FloatEmitter::panel(Value packed, Value col) {
+  decode(packed);
+  Value decoded = at(b.scratch(), scratch.panel), begin = b.idx(0);
+  unsigned groups = kPanel / micro.lanes();
+  for (MicroTile widest : micro.tiles()) {
+    MicroTile tile{widest.rows, unsigned(kPanel)};
+    Value end = b.add(
+        begin, b.mul(b.divFloor(b.sub(height, begin), tile.rows), tile.rows));
+    b.loop(begin, end, tile.rows, [&](Value first) {
+      Value row0 = b.add(rowBase, first);
+      SmallVector<Value> rows, columns;
+      for (unsigned r = 0; r < tile.rows; ++r)
+        rows.push_back(b.gep(b.getF32Type(), b.ptr(spec.ptrX),
+                             b.mul(b.add(row0, r), spec.k)));
+      for (unsigned g = 0; g < groups; ++g)
+        columns.push_back(micro.groupPtr(b, decoded, b.idx(spec.k), b.idx(g)));
+      SmallVector<Value> sums =
+          micro.finish(b, tile,
+                       micro.accumulate(b, tile, micro.start(b, tile),
+                                        b.idx(spec.k), {rows, columns}));
+      for (unsigned r = 0; r < tile.rows; ++r)
+        store(ArrayRef(sums).slice(r * groups, groups), b.add(row0, r), col);
+    });
+    begin = end;
+  }
+}
+
+} // namespace
+
+void pare::cpu::emitBlockGemm(KernelBuilder &b, const BlockGemmSpec &spec) {
+  if (spec.isInteger)
+    IntegerEmitter(b, spec).emit();
+  else
+    FloatEmitter(b, spec).emit();
+}

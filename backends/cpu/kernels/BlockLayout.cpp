@@ -1,0 +1,125 @@
+//===- BlockLayout.cpp - Weights in blocks, packed for kernels ------------===//
+#include "backends/cpu/kernels/BlockLayout.h"
+#include "llvm/ADT/STLExtras.h"
+#include <cmath>
+#include <cstring>
+
+using namespace pare;
+using namespace pare::cpu;
+
+llvm::SmallVector<BitPlane, 3> pare::cpu::getBitPlanes(unsigned bits) {
+  if (bits == 8)
+    return {{8, 0}};
+  llvm::SmallVector<BitPlane, 3> planes;
+  unsigned shift = 0;
+  for (unsigned width : {4, 2, 1})
+    if (bits & width) {
+      planes.push_back({width, shift});
+      shift += width;
+    }
+  return planes;
+}
+
+std::optional<std::string>
+pare::cpu::whyNoBlockKernel(const BlockFormat &format) {
+  auto isByte = [](float value) {
+    return value == std::nearbyint(value) && value >= -128 && value <= 127;
+  };
+  if (format.zeroBits)
+    return "zero points per group have no kernel";
+  if (format.codes == CodeKind::Codebook &&
+      (format.bits > 4 || !llvm::all_of(format.codebook, isByte)))
+    return "codebooks other than 16 integers of 8 bits have no kernel";
+  if (format.codes == CodeKind::Offset && std::abs(format.offset) > 128)
+    return "offsets of codes beyond 128 have no kernel";
+  if (format.group != 16 && format.group % kBlockStep != 0)
+    return "groups other than 16 or multiples of 32 have no kernel";
+  if (format.hasTwoLevels() && (format.superGroup % kBlockStep != 0 ||
+                                format.superGroup / format.group % 8 != 0))
+    return "super-groups other than multiples of 8 groups have no kernel";
+  return std::nullopt;
+}
+
+BlockLayout::BlockLayout(const BlockFormat &format)
+    : format(format), run(std::max<int64_t>(kBlockStep, format.scaleGroup())),
+      scalesPerRun(run / format.scaleGroup()), groupsPerRun(run / format.group),
+      groupsPerStep(std::max<int64_t>(1, kBlockStep / format.group)) {
+  assert(!whyNoBlockKernel(format) && "a format without kernels");
+  int64_t scaleBytes = scalesPerRun * getScaleBytes(format.scale) * kPanel;
+  int64_t subBytes =
+      format.hasTwoLevels() ? groupsPerRun * format.subBits * kPanel / 8 : 0;
+  minima = scaleBytes;
+  subScales = minima + (format.hasMinimum() ? scaleBytes : 0);
+  subMinima = subScales + subBytes;
+  codes = subMinima + (format.hasMinimum() ? subBytes : 0);
+  stepBytes = kBlockStep * kPanel * format.bits / 8;
+  runBytes = codes + stepsPerRun() * stepBytes;
+}
+
+/// Puts number `i` of a sequence into bit planes whose entries are `width`
+/// bytes for a byte of each; `at` is the byte within an entry, `count` the
+/// length of the sequence.
+static void putBits(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
+                    unsigned number, int64_t i, int64_t count, int64_t width,
+                    int64_t at) {
+  for (const BitPlane &plane : planes) {
+    unsigned bits = number >> plane.shift & plane.mask();
+    int64_t perByte = plane.perByte();
+    out[i / perByte * width + at] |= uint8_t(bits << i % perByte * plane.bits);
+    out += count / perByte * width;
+  }
+}
+
+/// Row `row` of a panel, of `k` elements.
+static void packRow(const BlockLayout &layout, const BlockPlanes &planes,
+                    int64_t from, int64_t row, int64_t k, uint8_t *out) {
+  const BlockFormat &format = layout.format;
+  const int64_t scaleBytes = getScaleBytes(format.scale);
+  const auto codePlanes = getBitPlanes(format.bits),
+             subPlanes = getBitPlanes(format.subBits);
+  auto putScales = [&](llvm::ArrayRef<uint8_t> plane, int64_t element,
+                       uint8_t *to) {
+    for (int64_t s = 0; s < layout.scalesPerRun; ++s)
+      std::memcpy(to + (s * kPanel + row) * scaleBytes,
+                  &plane[(element / format.scaleGroup() + s) * scaleBytes],
+                  scaleBytes);
+  };
+  auto putSubs = [&](llvm::ArrayRef<uint8_t> plane, int64_t element,
+                     uint8_t *to) {
+    for (int64_t g = 0; g < layout.groupsPerRun; ++g)
+      putBits(to, subPlanes, plane[element / format.group + g], g,
+              layout.groupsPerRun, kPanel, row);
+  };
+  for (int64_t i = 0; i < k; i += layout.run, out += layout.runBytes) {
+    int64_t element = from + i;
+    putScales(planes.scales, element, out);
+    if (format.hasMinimum())
+      putScales(planes.minima, element, out + layout.minima);
+    if (format.hasTwoLevels()) {
+      putSubs(planes.subScales, element, out + layout.subScales);
+      if (format.hasMinimum())
+        putSubs(planes.subMinima, element, out + layout.subMinima);
+    }
+    for (int64_t j = 0; j < layout.run; ++j)
+      putBits(out + layout.codes + j / kBlockStep * layout.stepBytes,
+              codePlanes, planes.codes[element + j], j % kBlockStep / kQuad,
+              kQuadsPerStep, kPanel * kQuad, row * kQuad + j % kQuad);
+  }
+}
+
+void pare::cpu::packBlocks(const BlockStorage &storage,
+                           llvm::ArrayRef<uint8_t> blocks, int64_t n, int64_t k,
+                           llvm::MutableArrayRef<uint8_t> out) {
+  const BlockLayout layout(storage.format);
+  assert(k % layout.run == 0 && "rows are whole runs");
+  assert(int64_t(out.size()) == layout.packedBytes(n, k));
+  const int64_t rowBytes = k / storage.elements * storage.bytes;
+  BlockPlanes planes;
+  for (int64_t row = 0; row < n; row += kPanel) {
+    int64_t rows = std::min(kPanel, n - row);
+    storage.unpack(blocks.slice(row * rowBytes, rows * rowBytes), planes);
+    uint8_t *panel = out.data() + row / kPanel * layout.panelBytes(k);
+    for (int64_t r = 0; r < rows; ++r)
+      packRow(layout, planes, r * k, r, k, panel);
+  }
+}

@@ -1,0 +1,315 @@
+//===- BlockWeights.cpp - Packed blocks in registers ----------------------===//
+#include "backends/cpu/kernels/BlockWeights.h"
+#include "backends/cpu/kernels/Vectors.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace pare;
+using namespace pare::cpu;
+
+//===----------------------------------------------------------------------===//
+// Vectors of integers
+//===----------------------------------------------------------------------===//
+
+static Value splatOf(KernelBuilder &b, Type type, int64_t number) {
+  auto vector = cast<VectorType>(type);
+  return arith::ConstantOp::create(
+      b, DenseElementsAttr::get(
+             vector, b.getIntegerAttr(vector.getElementType(), number)));
+}
+
+static Value band(KernelBuilder &b, Value v, int64_t mask) {
+  return arith::AndIOp::create(b, v, splatOf(b, v.getType(), mask));
+}
+
+/// Bits [at, at + plane.bits) of each byte, moved to where `plane` has them.
+static Value takePlane(KernelBuilder &b, Value v, const BitPlane &plane,
+                       unsigned at) {
+  if (plane.bits == 8)
+    return v;
+  // Whatever crosses into a byte is masked out, so that wide shifts will do.
+  int shift = int(at) - int(plane.shift);
+  if (shift > 0)
+    v = arith::ShRUIOp::create(b, v, splatOf(b, v.getType(), shift));
+  else if (shift < 0)
+    v = arith::ShLIOp::create(b, v, splatOf(b, v.getType(), -shift));
+  return band(b, v, int8_t(plane.mask() << plane.shift));
+}
+
+/// table[index] of each byte; indices are below 16.
+static Value lookUp(KernelBuilder &b, ArrayRef<int8_t> table, Value index) {
+  auto type = cast<VectorType>(index.getType());
+  int64_t size = type.getNumElements();
+  SmallVector<int8_t> repeated;
+  for (int64_t i = 0; i < size; ++i)
+    repeated.push_back(table[i % 16]);
+  Value values = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(type, ArrayRef<int8_t>(repeated)));
+  if (b.isa().isX86() && size == 64)
+    return b.intrinsic("llvm.x86.avx512.pshuf.b.512", type, {values, index});
+  if (b.isa().isX86() && size == 32)
+    return b.intrinsic("llvm.x86.avx2.pshuf.b", type, {values, index});
+  if (!b.isa().isX86() && size == 16)
+    return b.intrinsic("llvm.aarch64.neon.tbl1.v16i8", type, {values, index});
+  Value result = splatOf(b, type, table[0]);
+  for (int i = 1; i < 16; ++i) {
+    Value hit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index,
+                                      splatOf(b, type, i));
+    result =
+        arith::SelectOp::create(b, hit, splatOf(b, type, table[i]), result);
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Scales
+//===----------------------------------------------------------------------===//
+
+/// 2^(byte - 128), also below the least normal f32.
+static Value fromE8M0Half(KernelBuilder &b, Value wide) {
+  Type type = wide.getType();
+  Value normal = arith::ShLIOp::create(
+      b, arith::SubIOp::create(b, wide, splatOf(b, type, 1)),
+      splatOf(b, type, 23));
+  Value subnormal =
+      arith::ShLIOp::create(b, splatOf(b, type, 0x00200000), band(b, wide, 1));
+  Value isNormal = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, wide,
+                                         splatOf(b, type, 1));
+  return arith::SelectOp::create(b, isNormal, normal, subnormal);
+}
+
+/// Unsigned e4m3, halved; 0x7f is 0. As the bits of an f32.
+static Value fromE4M3Half(KernelBuilder &b, Value wide, Type f32) {
+  Type type = wide.getType();
+  Value magnitude = band(b, wide, 0x7f);
+  Value normal = arith::AddIOp::create(
+      b, arith::ShLIOp::create(b, magnitude, splatOf(b, type, 20)),
+      splatOf(b, type, 119 << 23));
+  Value small = arith::MulFOp::create(
+      b, arith::SIToFPOp::create(b, f32, magnitude),
+      b.constF32(0x1p-10f, cast<VectorType>(f32).getNumElements()));
+  Value subnormal = arith::BitcastOp::create(b, type, small);
+  Value isNormal = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt,
+                                         magnitude, splatOf(b, type, 7));
+  Value bits = arith::SelectOp::create(b, isNormal, normal, subnormal);
+  Value isNan = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, wide,
+                                      splatOf(b, type, 0x7f));
+  return arith::SelectOp::create(b, isNan, b.zero(type), bits);
+}
+
+Value pare::cpu::loadScales(KernelBuilder &b, ScaleType type, Value from,
+                            unsigned lanes) {
+  Value first = b.idx(0);
+  switch (type) {
+  case ScaleType::F32:
+    return loadAs(b, PARE_F32, from, first, lanes);
+  case ScaleType::F16:
+    return loadAs(b, PARE_F16, from, first, lanes);
+  case ScaleType::BF16:
+    return loadAs(b, PARE_BF16, from, first, lanes);
+  case ScaleType::E8M0Half:
+  case ScaleType::E4M3Half:
+    break;
+  }
+  VectorType f32 = b.vecF32(lanes);
+  Value wide = arith::ExtUIOp::create(
+      b, b.vecType(lanes, b.getI32Type()),
+      b.loadVec(b.vecType(lanes, b.getI8Type()), from, first));
+  Value bits = type == ScaleType::E8M0Half ? fromE8M0Half(b, wide)
+                                           : fromE4M3Half(b, wide, f32);
+  return arith::BitcastOp::create(b, f32, bits);
+}
+
+//===----------------------------------------------------------------------===//
+// BlockWeights
+//===----------------------------------------------------------------------===//
+
+BlockWeights::BlockWeights(const BlockFormat &format, unsigned lanes,
+                           bool isUnsigned)
+    : layout_(format), lanes_(lanes), codePlanes_(getBitPlanes(format.bits)),
+      subPlanes_(getBitPlanes(format.subBits)) {
+  unsigned codes = 1u << format.bits;
+  int top = int(codes / 2);
+  switch (format.codes) {
+  case CodeKind::Offset:
+    bytes_ = {false, codes - 1, format.offset};
+    if (format.bits == 8 && !isUnsigned) {
+      flip_ = top;
+      bytes_ = {true, 128, format.offset - top};
+    }
+    break;
+  case CodeKind::Signed:
+    // A flipped sign bit makes a code that counts from the least value.
+    bytes_ = {false, codes - 1, top};
+    flip_ = top;
+    if (format.bits == 8 && !isUnsigned) {
+      flip_ = 0;
+      bytes_ = {true, 128, 0};
+    }
+    break;
+  case CodeKind::Codebook: {
+    int bias = isUnsigned ? 128 : 0;
+    float largest = 0;
+    for (unsigned code = 0; code < 16; ++code) {
+      float value = format.getValue(uint8_t(code));
+      largest = std::max(largest, std::abs(value));
+      table_.push_back(int8_t(uint8_t(int(value) + bias)));
+    }
+    bytes_ = {!isUnsigned, isUnsigned ? 255 : unsigned(largest), bias};
+    break;
+  }
+  }
+}
+
+SmallVector<Value> BlockWeights::forRuns(KernelBuilder &b, Value packed,
+                                         int64_t k, ValueRange init,
+                                         RunBody body) const {
+  return b.loop(
+      b.idx(0), b.idx(k / layout_.run), 1, init,
+      [&](Value number, ValueRange values) {
+        Value run =
+            b.gep(b.getI8Type(), packed, b.mul(number, layout_.runBytes));
+        return body(run, b.mul(number, layout_.stepsPerRun()), values);
+      });
+}
+
+SmallVector<Value> BlockWeights::forSteps(KernelBuilder &b, ValueRange init,
+                                          StepBody body) const {
+  if (layout_.stepsPerRun() == 1)
+    return body(b.idx(0), init);
+  return b.loop(b.idx(0), b.idx(layout_.stepsPerRun()), 1, init, body);
+}
+
+BlockWeights::Run BlockWeights::loadRun(KernelBuilder &b, Value address,
+                                        Value row) const {
+  Run run{address, row, {}, {}};
+  int64_t bytes = getScaleBytes(format().scale);
+  auto load = [&](int64_t plane, int64_t scale) {
+    Value at = b.add(b.mul(row, bytes), plane + scale * kPanel * bytes);
+    return loadScales(b, format().scale, b.gep(b.getI8Type(), address, at),
+                      lanes_);
+  };
+  for (int64_t i = 0; i < layout_.scalesPerRun; ++i) {
+    run.scales.push_back(load(0, i));
+    if (!format().hasMinimum())
+      continue;
+    Value minimum = load(layout_.minima, i);
+    if (format().minimum == MinimumKind::Subtracted)
+      minimum = arith::NegFOp::create(b, minimum);
+    run.minima.push_back(minimum);
+  }
+  return run;
+}
+
+/// Sub-scale or sub-minimum, as vector<lanes x i32>.
+Value BlockWeights::sub(KernelBuilder &b, const Run &run, int64_t planes,
+                        Value step, unsigned group) const {
+  Value index = format().group > kBlockStep
+                    ? b.divFloor(step, format().group / kBlockStep)
+                    : b.add(b.mul(step, layout_.groupsPerStep), group);
+  VectorType wide = b.vecType(lanes_, b.getI32Type());
+  Value number;
+  for (const BitPlane &plane : subPlanes_) {
+    Value entry = b.mul(b.divFloor(index, plane.perByte()), kPanel);
+    Value some = arith::ExtUIOp::create(
+        b, wide,
+        b.loadVec(b.vecType(lanes_, b.getI8Type()), run.address,
+                  b.add(b.add(entry, run.row), planes)));
+    if (plane.bits != 8) {
+      Value shift = b.toI32(b.mul(b.rem(index, plane.perByte()), plane.bits));
+      some = arith::ShRUIOp::create(b, some, b.splat(shift, lanes_));
+      some = band(b, some, plane.mask());
+    }
+    if (plane.shift != 0)
+      some = arith::ShLIOp::create(b, some, splatOf(b, wide, plane.shift));
+    number = number ? arith::OrIOp::create(b, number, some) : some;
+    planes += layout_.groupsPerRun / plane.perByte() * kPanel;
+  }
+  return number;
+}
+
+Value BlockWeights::scale(KernelBuilder &b, const Run &run, Value step,
+                          unsigned group) const {
+  Value scale = run.scales[run.scales.size() > 1 ? group : 0];
+  if (!format().hasTwoLevels())
+    return scale;
+  Value number = sub(b, run, layout_.subScales, step, group);
+  Type type = number.getType();
+  if (format().subSigned) {
+    Value unused = splatOf(b, type, 32 - format().subBits);
+    number = arith::ShRSIOp::create(b, arith::ShLIOp::create(b, number, unused),
+                                    unused);
+  } else if (format().subOffset != 0) {
+    number =
+        arith::SubIOp::create(b, number, splatOf(b, type, format().subOffset));
+  }
+  return arith::MulFOp::create(
+      b, scale, arith::SIToFPOp::create(b, b.vecF32(lanes_), number));
+}
+
+Value BlockWeights::minimum(KernelBuilder &b, const Run &run, Value step,
+                            unsigned group) const {
+  Value minimum = run.minima[run.minima.size() > 1 ? group : 0];
+  if (!format().hasTwoLevels())
+    return minimum;
+  Value number = sub(b, run, layout_.subMinima, step, group);
+  return arith::MulFOp::create(
+      b, minimum, arith::SIToFPOp::create(b, b.vecF32(lanes_), number));
+}
+
+Value BlockWeights::quad(KernelBuilder &b, const Run &run, Value step,
+                         unsigned quad) const {
+  VectorType type = b.vecType(kQuad * lanes_, b.getI8Type());
+  constexpr int64_t entry = kPanel * kQuad;
+  Value codes =
+      b.gep(b.getI8Type(), run.address,
+            b.add(b.mul(step, layout_.stepBytes), b.mul(run.row, kQuad)));
+  int64_t at = layout_.codes;
+  Value code;
+  for (const BitPlane &plane : codePlanes_) {
+    int64_t perByte = plane.perByte();
+    Value v = b.loadVec(type, codes, b.idx(at + quad / perByte * entry));
+    v = takePlane(b, v, plane, quad % perByte * plane.bits);
+    code = code ? arith::OrIOp::create(b, code, v) : v;
+    at += kQuadsPerStep / perByte * entry;
+  }
+  return toBytes(b, code);
+}
+
+Value BlockWeights::toBytes(KernelBuilder &b, Value codes) const {
+  if (!table_.empty())
+    return lookUp(b, table_, codes);
+  if (flip_ == 0)
+    return codes;
+  return arith::XOrIOp::create(b, codes,
+                               splatOf(b, codes.getType(), int8_t(flip_)));
+}
+
+/// The values of bytes that were widened to i32.
+Value BlockWeights::unbias(KernelBuilder &b, Value numbers) const {
+  auto type = cast<VectorType>(numbers.getType());
+  if (bytes_.bias != 0)
+    numbers = arith::SubIOp::create(b, numbers, splatOf(b, type, bytes_.bias));
+  return arith::SIToFPOp::create(b, type.clone(b.getF32Type()), numbers);
+}
+
+Value BlockWeights::values(KernelBuilder &b, Value bytes, unsigned k) const {
+  VectorType wide = b.vecType(lanes_, b.getI32Type());
+  Value quads = vector::BitCastOp::create(b, wide, bytes);
+  if (bytes_.isSigned) {
+    Value up = splatOf(b, wide, 24 - 8 * int(k)), down = splatOf(b, wide, 24);
+    return unbias(b, arith::ShRSIOp::create(
+                         b, arith::ShLIOp::create(b, quads, up), down));
+  }
+  Value shift = splatOf(b, wide, 8 * int(k));
+  return unbias(b, band(b, arith::ShRUIOp::create(b, quads, shift), 255));
+}
+
+Value BlockWeights::allValues(KernelBuilder &b, Value bytes) const {
+  VectorType wide = b.vecType(kQuad * lanes_, b.getI32Type());
+  return unbias(b, bytes_.isSigned
+                       ? Value(arith::ExtSIOp::create(b, wide, bytes))
+                       : Value(arith::ExtUIOp::create(b, wide, bytes)));
+}

@@ -1,0 +1,91 @@
+//===- BlockWeights.h - Packed blocks in registers --------------*- C++ -*-===//
+//
+// Emits the decoding of weights that BlockLayout packed: codes as bytes for
+// integer dot products, values as f32, scales and minima as f32.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PARE_BACKENDS_CPU_KERNELS_BLOCKWEIGHTS_H
+#define PARE_BACKENDS_CPU_KERNELS_BLOCKWEIGHTS_H
+
+#include "backends/cpu/kernels/BlockLayout.h"
+#include "backends/cpu/kernels/KernelBuilder.h"
+
+namespace pare::cpu {
+
+/// How the bytes that a code is decoded to stand for its value:
+///
+///     value = byte - bias
+struct BlockBytes {
+  bool isSigned;
+  unsigned limit; ///< of a byte's magnitude
+  int bias;
+};
+
+/// Emits f32 of `lanes` scales that lie side by side at `from`.
+mlir::Value loadScales(KernelBuilder &b, ScaleType type, mlir::Value from,
+                       unsigned lanes);
+
+/// Decodes vectors of `lanes` rows of a panel; `row` is the first of them, as
+/// index.
+class BlockWeights {
+public:
+  /// With `isUnsigned`, codes are decoded to unsigned bytes whatever their
+  /// values.
+  BlockWeights(const BlockFormat &format, unsigned lanes, bool isUnsigned);
+
+  const BlockFormat &format() const { return layout_.format; }
+  const BlockLayout &layout() const { return layout_; }
+  const BlockBytes &bytes() const { return bytes_; }
+  unsigned lanes() const { return lanes_; }
+
+  using RunBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(
+      mlir::Value run, mlir::Value firstStep, mlir::ValueRange)>;
+  using StepBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(
+      mlir::Value step, mlir::ValueRange)>;
+  /// Visits the runs of the panel at `packed`, of `k` elements a row, with
+  /// carried values; `firstStep` counts from the panel's begin.
+  llvm::SmallVector<mlir::Value> forRuns(KernelBuilder &b, mlir::Value packed,
+                                         int64_t k, mlir::ValueRange init,
+                                         RunBody body) const;
+  /// Visits the steps of a run.
+  llvm::SmallVector<mlir::Value>
+  forSteps(KernelBuilder &b, mlir::ValueRange init, StepBody body) const;
+
+  /// What the steps of a run share: scales and minima, one vector per scale of
+  /// the run.
+  struct Run {
+    mlir::Value address, row;
+    llvm::SmallVector<mlir::Value, 2> scales, minima;
+  };
+  Run loadRun(KernelBuilder &b, mlir::Value address, mlir::Value row) const;
+  /// The scale or minimum, sign included, of group `group` of step `step`.
+  mlir::Value scale(KernelBuilder &b, const Run &run, mlir::Value step,
+                    unsigned group) const;
+  mlir::Value minimum(KernelBuilder &b, const Run &run, mlir::Value step,
+                      unsigned group) const;
+
+  /// Bytes of quad `quad` of step `step`, 4 * lanes() of them.
+  mlir::Value quad(KernelBuilder &b, const Run &run, mlir::Value step,
+                   unsigned quad) const;
+  /// Values of the `k`-th of each quad of `bytes`, as f32.
+  mlir::Value values(KernelBuilder &b, mlir::Value bytes, unsigned k) const;
+  /// Values of all bytes, in order, as f32.
+  mlir::Value allValues(KernelBuilder &b, mlir::Value bytes) const;
+
+private:
+  mlir::Value sub(KernelBuilder &b, const Run &run, int64_t planes,
+                  mlir::Value step, unsigned group) const;
+  mlir::Value toBytes(KernelBuilder &b, mlir::Value codes) const;
+  mlir::Value unbias(KernelBuilder &b, mlir::Value numbers) const;
+
+  BlockLayout layout_;
+  unsigned lanes_;
+  llvm::SmallVector<BitPlane, 3> codePlanes_, subPlanes_;
+  BlockBytes bytes_;
+  int flip_ = 0; ///< bits of a code that are inverted
+  llvm::SmallVector<int8_t, 16> table_;
+};
+
+} // namespace pare::cpu
+
+#endif

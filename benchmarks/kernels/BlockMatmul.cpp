@@ -1,0 +1,302 @@
+//===- BlockMatmul.cpp - Products by weights in blocks, and their limits --===//
+//
+// One row against the machine's read bandwidth, on one thread and on two: the
+// weight is repeated until no cache holds it. Many rows, on one thread, against
+// the peak of the dot instruction alone. Both limits are measured in the same
+// run. The shapes are SmolLM2-135M's.
+//
+//   bench_block_matmul [--target=NAME] [Google Benchmark options]
+//
+//===----------------------------------------------------------------------===//
+#include "backends/cpu/kernels/BlockDot.h"
+#include "backends/cpu/kernels/BlockGemm.h"
+#include "benchmarks/kernels/Peak.h"
+#include <benchmark/benchmark.h>
+#include <chrono>
+#include <thread>
+
+using namespace mlir;
+using namespace pare;
+using namespace pare::bench;
+using namespace pare::cpu;
+using pare::test::Kernels;
+
+namespace {
+
+constexpr int64_t kMuchMemory = 192 << 20;
+
+double wallSeconds() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// Runs work(thread) on `threads` threads at once; returns the seconds of the
+/// slowest.
+double runOn(int threads, llvm::function_ref<void(int)> work) {
+  double start = wallSeconds();
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; ++i)
+    others.emplace_back([=] { work(i); });
+  work(0);
+  for (std::thread &thread : others)
+    thread.join();
+  return wallSeconds() - start;
+}
+
+/// Bytes per second that a kernel which only adds vectors reads.
+double readBandwidth(int threads) {
+  static double known[3] = {};
+  if (known[threads] != 0)
+    return known[threads];
+  Kernels kernels(target());
+  KernelBuilder b(kernels.module(), "read", target());
+  constexpr int64_t vectors = 16, lanes = 8;
+  VectorType type = b.vecType(lanes, b.getI32Type());
+  SmallVector<Value> zeros(vectors, b.zero(type));
+  SmallVector<Value> sums =
+      b.loop(b.idx(0), b.extent(Extent::runtime(0)), vectors * lanes, zeros,
+             [&](Value i, ValueRange before) {
+               SmallVector<Value> next;
+               for (auto [n, sum] : llvm::enumerate(before))
+                 next.push_back(arith::AddIOp::create(
+                     b, sum, b.loadVec(type, b.ptr(0), b.add(i, n * lanes))));
+               return next;
+             });
+  for (auto [n, sum] : llvm::enumerate(sums))
+    b.store(sum, b.ptr(1), b.idx(n * lanes));
+  b.finish();
+  kernels.compile();
+  PareKernel kernel = kernels.lookup("read");
+  std::vector<int32_t> memory(kMuchMemory / 4, 1);
+  int64_t each = kMuchMemory / 4 / threads / 128 * 128;
+  double best = 0;
+  for (int i = 0; i < 10; ++i) {
+    double time = runOn(threads, [&](int thread) {
+      int32_t out[vectors * lanes];
+      void *ptrs[] = {&memory[thread * each], out};
+      kernel(ptrs, &each, 0, nullptr);
+    });
+    best = std::max(best, double(each) * 4 * threads / time);
+  }
+  return known[threads] = best;
+}
+
+/// Operations per second of the dot instruction alone, for small codes.
+double dotPeak() {
+  static double known = 0;
+  if (known != 0)
+    return known;
+  constexpr int64_t kTurns = 1 << 20;
+  constexpr unsigned kSums = 12;
+  Kernels kernels(target());
+  KernelBuilder b(kernels.module(), "peak", target());
+  std::unique_ptr<BlockDot> dot = makeBlockDot(target());
+  BlockBytes meaning{false, 1, 0};
+  Value codes = dot->broadcast(b, b.ptr(0));
+  BlockDot::Quad quad = dot->prepare(b, dot->broadcast(b, b.ptr(1)), meaning);
+  auto add = [&](Value sum, Value codes) {
+    bool isSmall = getElementTypeOrSelf(sum.getType()).isInteger(16);
+    BlockDot::Sums sums{isSmall ? Value() : sum, isSmall ? sum : Value()};
+    dot->add(b, sums, quad, codes, meaning);
+    return isSmall ? sums.small : sums.wide;
+  };
+  BlockDot::Sums first;
+  dot->add(b, first, quad, codes, meaning);
+  SmallVector<Value> sums(kSums, first.small ? first.small : first.wide);
+  sums =
+      b.loop(b.idx(0), b.idx(kTurns), 1, sums, [&](Value, ValueRange before) {
+        SmallVector<Value> next(before);
+        Value varying = codes;
+        for (Value &sum : next) {
+          varying = b.inOrder(varying)[0];
+          sum = add(sum, varying);
+        }
+        return next;
+      });
+  for (auto [i, sum] : llvm::enumerate(sums))
+    b.store(vector::BitCastOp::create(b, b.vecType(dot->lanes, b.getI32Type()),
+                                      sum),
+            b.ptr(2), b.idx(i * 16));
+  b.finish();
+  kernels.compile();
+  std::vector<char> operand(256), out(64 * (kSums + 1));
+  PareKernel kernel = kernels.lookup("peak");
+  void *ptrs[] = {operand.data(), operand.data(), out.data()};
+  for (int i = 0; i < 20; ++i) {
+    double start = seconds();
+    kernel(ptrs, nullptr, 0, nullptr);
+    double products = double(dot->lanes) * kQuad * kSums * kTurns;
+    known = std::max(known, 2 * products / (seconds() - start));
+  }
+  return known;
+}
+
+BlockGemmSpec specOf(const BlockFormat &format, bool isInteger, int64_t n,
+                     int64_t k) {
+  BlockGemmSpec spec;
+  spec.format = &format;
+  spec.isInteger = isInteger;
+  spec.m = Extent::runtime(0);
+  spec.n = n;
+  spec.k = k;
+  return spec;
+}
+
+struct Operands {
+  Operands(int64_t m, int64_t k)
+      : codes(m * k, 3), x(m * k, 0.5f), scales(m * k / kBlockStep, 0.01f) {}
+  std::vector<int8_t> codes;
+  std::vector<float> x, scales;
+};
+
+void oneRow(benchmark::State &state, const BlockFormat &format, bool isInteger,
+            int64_t n, int64_t k, int threads) {
+  Kernels kernels(target());
+  BlockGemmSpec spec = specOf(format, isInteger, n, k);
+  KernelBuilder b(kernels.module(), "product", target());
+  emitBlockGemm(b, spec);
+  b.finish();
+  kernels.compile();
+  BlockGemmTiling tiling = blockGemmTiling(spec, target());
+  int64_t tasks = tiling.tasks(1, n);
+  int64_t bytes = BlockLayout(format).packedBytes(n, k);
+  int64_t copies = kMuchMemory / bytes;
+  std::vector<uint8_t> weights(copies * bytes, 0x11);
+  Operands operands(1, k);
+  std::vector<float> c(n);
+  PareKernel kernel = kernels.lookup("product");
+  int64_t rows = 1;
+  double best = 0;
+  for (auto _ : state) {
+    // Threads meet before every product, as steps of a model do.
+    std::vector<std::vector<char>> scratch(
+        threads, std::vector<char>(tiling.scratchBytes));
+    std::atomic<int64_t> done = 0;
+    double time = runOn(threads, [&](int thread) {
+      for (int64_t copy = 0; copy < copies; ++copy) {
+        const void *ptrs[] = {
+            isInteger ? static_cast<void *>(operands.codes.data())
+                      : operands.x.data(),
+            operands.scales.data(), &weights[copy * bytes], c.data()};
+        for (int64_t task = thread; task < tasks; task += threads)
+          kernel(const_cast<void *const *>(ptrs), &rows, task,
+                 scratch[thread].data());
+        ++done;
+        while (done < (copy + 1) * threads)
+          ;
+      }
+    });
+    best = std::max(best, double(copies * bytes) / time);
+  }
+  state.counters["GB/s"] = best * 1e-9;
+  state.counters["of_bandwidth"] = best / readBandwidth(threads);
+  state.counters["us"] = double(bytes) / best * 1e6;
+  state.counters["tasks"] = double(tasks);
+}
+
+void manyRows(benchmark::State &state, const BlockFormat &format,
+              bool isInteger, int64_t m, int64_t n, int64_t k) {
+  Kernels kernels(target());
+  BlockGemmSpec spec = specOf(format, isInteger, n, k);
+  KernelBuilder b(kernels.module(), "product", target());
+  emitBlockGemm(b, spec);
+  b.finish();
+  kernels.compile();
+  BlockGemmTiling tiling = blockGemmTiling(spec, target());
+  int64_t tasks = tiling.tasks(m, n);
+  std::vector<uint8_t> weights(BlockLayout(format).packedBytes(n, k), 0x11);
+  Operands operands(m, k);
+  std::vector<float> c(m * n);
+  std::vector<char> scratch(tiling.scratchBytes);
+  const void *ptrs[] = {isInteger ? static_cast<void *>(operands.codes.data())
+                                  : operands.x.data(),
+                        operands.scales.data(), weights.data(), c.data()};
+  PareKernel kernel = kernels.lookup("product");
+  double best = 0;
+  for (auto _ : state) {
+    double start = seconds();
+    for (int64_t task = 0; task < tasks; ++task)
+      kernel(const_cast<void *const *>(ptrs), &m, task, scratch.data());
+    best = std::max(best, 2.0 * m * n * k / (seconds() - start));
+  }
+  state.counters["GOP/s"] = best * 1e-9;
+  state.counters["of_peak"] =
+      best / (isInteger ? dotPeak() : peak(MicroKernel::F32));
+  state.counters["tasks"] = double(tasks);
+}
+
+void quantize(benchmark::State &state, int64_t m, int64_t k) {
+  Kernels kernels(target());
+  QuantizeGroupsSpec spec;
+  spec.m = Extent::of(m);
+  spec.k = k;
+  KernelBuilder b(kernels.module(), "quantize", target());
+  emitQuantizeGroups(b, spec);
+  b.finish();
+  kernels.compile();
+  std::vector<float> x(m * k, 0.5f), scales(m * k / kBlockStep);
+  std::vector<int8_t> codes(m * k);
+  void *ptrs[] = {x.data(), codes.data(), scales.data()};
+  PareKernel kernel = kernels.lookup("quantize");
+  int64_t rows = quantizeGroupsRowsPerTask(spec), tasks = (m + rows - 1) / rows;
+  for (auto _ : state)
+    for (int64_t task = 0; task < tasks; ++task)
+      kernel(ptrs, nullptr, task, nullptr);
+  state.SetItemsProcessed(state.iterations() * m * k);
+}
+
+/// Registers a benchmark; `name` outlives nothing.
+template <typename... Args>
+void add(const std::string &name, void (*run)(benchmark::State &, Args...),
+         std::type_identity_t<Args>... args) {
+  benchmark::RegisterBenchmark(
+      name.c_str(), [=](benchmark::State &state) { run(state, args...); })
+      ->Unit(benchmark::kMicrosecond)
+      ->MinTime(0.2);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  int kept = 1;
+  for (int i = 1; i < argc; ++i) {
+    llvm::StringRef arg = argv[i];
+    if (arg.consume_front("--target="))
+      target() = pare::test::isa(arg);
+    else
+      argv[kept++] = argv[i];
+  }
+  argc = kept;
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv))
+    return 1;
+  for (int threads : {1, 2})
+    benchmark::AddCustomContext("read bandwidth " + std::to_string(threads),
+                                std::to_string(readBandwidth(threads) * 1e-9) +
+                                    " GB/s");
+  benchmark::AddCustomContext("peak int8",
+                              std::to_string(dotPeak() * 1e-9) + " GOP/s");
+  constexpr std::pair<int64_t, int64_t> shapes[] = {
+      {576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
+  for (const BlockFormat &format : getBlockFormats())
+    for (bool isInteger : {true, false})
+      for (auto [n, k] : shapes) {
+        BlockLayout layout(format);
+        int64_t inner = (k + layout.run - 1) / layout.run * layout.run;
+        std::string name = format.name.str() + (isInteger ? "/int8/" : "/f32/");
+        std::string size =
+            "x" + std::to_string(n) + "x" + std::to_string(inner);
+        for (int threads : {1, 2})
+          add(name + "1" + size + "/threads:" + std::to_string(threads), oneRow,
+              format, isInteger, n, inner, threads);
+        for (int64_t m : {1, 8, 512})
+          if (n != 49152)
+            add(name + std::to_string(m) + size, manyRows, format, isInteger, m,
+                n, inner);
+      }
+  for (int64_t k : {576, 1536})
+    add("quantize_groups/512x" + std::to_string(k), quantize, int64_t(512), k);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}
