@@ -15,6 +15,9 @@ using namespace pare::cpu;
 namespace {
 
 constexpr int64_t kMaxTile = 12; ///< rows
+/// Bytes of weights between what one row is multiplied with and what is asked
+/// for: caches of their own accord do not look beyond a page.
+constexpr int64_t kPrefetchAhead = 3072;
 
 /// What a task keeps in its scratch, in bytes from its start: of each row of
 /// activations and group of weights the sum of the codes, times what the
@@ -427,7 +430,13 @@ void IntegerEmitter::oneRow(Value packed, Value col) {
       b, packed, spec.k, sums.values,
       [&](Value address, Value firstStep, ValueRange before) {
         SmallVector<BlockWeights::Run> run = loadRun(address);
+        auto prefetch = [&](Value at, int64_t bytes) {
+          b.prefetch(b.gep(i8, address, b.add(at, kPrefetchAhead)), bytes);
+        };
+        prefetch(b.idx(0), layout.codes);
         return weights.forSteps(b, before, [&](Value step, ValueRange so) {
+          prefetch(b.add(b.mul(step, layout.stepBytes), layout.codes),
+                   layout.stepBytes);
           TileSums next{SmallVector<Value>(so), nullptr, nullptr};
           addStep(row, next, b.add(firstStep, step), packedStep(run, step));
           return next.values;

@@ -268,6 +268,13 @@ void KernelBuilder::storePartial(Value vector, Value base, Value offset,
       laneMask(type.getNumElements(), count), alignmentOf(type));
 }
 
+void KernelBuilder::prefetch(Value base, int64_t bytes) {
+  constexpr int64_t line = 64;
+  for (int64_t at = 0; at < bytes; at += line)
+    LLVM::Prefetch::create(*this, gep(getI8Type(), base, idx(at)),
+                           /*rw=*/0, /*hint=*/3, /*cache=*/1);
+}
+
 //===----------------------------------------------------------------------===//
 // Control
 //===----------------------------------------------------------------------===//

@@ -93,6 +93,8 @@ public:
                     mlir::Value count);
   /// base + offset elements.
   mlir::Value gep(mlir::Type elem, mlir::Value base, mlir::Value offset);
+  /// Asks for the cache lines of [base, base + bytes), which need not exist.
+  void prefetch(mlir::Value base, int64_t bytes);
   /// vector<lanes x i1>: lane index < count.
   mlir::Value laneMask(unsigned lanes, mlir::Value count);
 

@@ -5,8 +5,10 @@
 // the same order with the same fused multiply-adds.
 //
 //===----------------------------------------------------------------------===//
+#include "backends/cpu/kernels/BlockGemm.h"
 #include "backends/cpu/kernels/Gemm.h"
 #include "backends/cpu/kernels/Pack.h"
+#include "tests/unit/gguf/RandomBlocks.h"
 #include "tests/unit/kernels/Jit.h"
 #include "llvm/AsmParser/Parser.h"
 #include "llvm/Support/FileSystem.h"
@@ -40,17 +42,23 @@ GemmSpec specOf(MicroKernel::Format format) {
   return spec;
 }
 
-void build(Kernels &kernels, MicroKernel::Format format) {
-  KernelBuilder b(kernels.module(), "gemm", kernels.isa());
-  emitGemm(b, specOf(format));
-  b.finish();
-}
+/// A kernel, its buffers as bytes, and what this machine makes of them.
+struct Case {
+  std::string label;
+  std::function<void(KernelBuilder &)> emit;
+  std::function<int64_t(const Isa &)> countTasks;
+  int64_t m;                        ///< dims[0]
+  std::vector<std::string> buffers; ///< empty: the result
+  std::string expected;
 
-/// The kernel's buffers, as bytes.
-struct Buffers {
-  std::vector<std::string> inputs; ///< ptrs[0], ptrs[1], ptrs[3], …
-  std::string expected;            ///< ptrs[2] after the call
+  void build(Kernels &kernels) const {
+    KernelBuilder b(kernels.module(), "kernel", kernels.isa());
+    emit(b);
+    b.finish();
+  }
 };
+
+constexpr size_t kScratchBytes = 1 << 20;
 
 template <typename T> std::string bytesOf(const std::vector<T> &v) {
   return std::string(reinterpret_cast<const char *>(v.data()),
@@ -58,9 +66,16 @@ template <typename T> std::string bytesOf(const std::vector<T> &v) {
 }
 
 /// Random operands, and what this machine makes of them.
-Buffers runHere(MicroKernel::Format format) {
+Case makeGemm(MicroKernel::Format format) {
+  Case test;
+  test.label = format == MicroKernel::F32 ? "f32" : "int8";
+  test.emit = [=](KernelBuilder &b) { emitGemm(b, specOf(format)); };
+  test.countTasks = [=](const Isa &isa) {
+    return gemmTiling(specOf(format), isa).tasks(kM, kN);
+  };
+  test.m = kM;
   Kernels kernels;
-  build(kernels, format);
+  test.build(kernels);
   kernels.compile();
   std::mt19937 rng(3);
   std::normal_distribution<float> normal;
@@ -98,14 +113,72 @@ Buffers runHere(MicroKernel::Format format) {
   const void *weights = packed.data();
   if (isS8)
     weights = panels.data();
-  kernels.call("gemm",
+  kernels.call("kernel",
                {rows, weights, c.data(), rowScale.data(), colScale.data(),
                 compensation.data()},
                {kM}, gemmTiling(specOf(format), kernels.isa()).tasks(kM, kN));
-  return {{isS8 ? bytesOf(codes) : bytesOf(a),
-           isS8 ? bytesOf(panels) : bytesOf(packed), bytesOf(rowScale),
-           bytesOf(colScale), bytesOf(compensation)},
-          bytesOf(c)};
+  test.buffers = {isS8 ? bytesOf(codes) : bytesOf(a),
+                  isS8 ? bytesOf(panels) : bytesOf(packed),
+                  "",
+                  bytesOf(rowScale),
+                  bytesOf(colScale),
+                  bytesOf(compensation)};
+  test.expected = bytesOf(c);
+  return test;
+}
+
+/// A product by random blocks of a storage's format.
+Case makeBlockGemm(const pare::BlockStorage &storage, bool isInteger) {
+  constexpr int64_t m = 7, n = 37, k = 512;
+  BlockGemmSpec spec;
+  spec.format = &storage.format;
+  spec.isInteger = isInteger;
+  spec.m = Extent::runtime(0);
+  spec.n = n;
+  spec.k = k;
+  Case test;
+  test.label = storage.format.name.str() + (isInteger ? " int8" : " f32");
+  test.emit = [=](KernelBuilder &b) { emitBlockGemm(b, spec); };
+  test.countTasks = [=](const Isa &isa) {
+    EXPECT_LE(size_t(blockGemmTiling(spec, isa).scratchBytes), kScratchBytes);
+    return blockGemmTiling(spec, isa).tasks(m, n);
+  };
+  test.m = m;
+  Kernels kernels;
+  test.build(kernels);
+  kernels.compile();
+  std::mt19937 rng(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(m * k), scales(m * k / kBlockStep), c(m * n);
+  std::vector<int8_t> codes(m * k);
+  for (float &value : x)
+    value = normal(rng);
+  for (float &scale : scales)
+    scale = normal(rng);
+  for (int8_t &code : codes)
+    code = int8_t(int(rng() % 255) - 127);
+  std::vector<uint8_t> packed(BlockLayout(storage.format).packedBytes(n, k));
+  packBlocks(storage, pare::test::makeBlocks(storage, n * k, rng), n, k,
+             packed);
+  std::vector<char> scratch(kScratchBytes);
+  const void *rows =
+      isInteger ? static_cast<const void *>(codes.data()) : x.data();
+  kernels.call("kernel", {rows, scales.data(), packed.data(), c.data()}, {m},
+               test.countTasks(kernels.isa()), scratch.data());
+  test.buffers = {isInteger ? bytesOf(codes) : bytesOf(x), bytesOf(scales),
+                  bytesOf(packed), ""};
+  test.expected = bytesOf(c);
+  return test;
+}
+
+std::vector<Case> makeCases() {
+  std::vector<Case> cases = {makeGemm(MicroKernel::F32),
+                             makeGemm(MicroKernel::S8)};
+  for (const char *type : {"Q4_1", "Q5_0", "Q8_0", "Q6_K", "IQ4_NL", "MXFP4"})
+    for (bool isInteger : {true, false})
+      cases.push_back(
+          makeBlockGemm(*pare::gguf::findTensorType(type)->storage, isInteger));
+  return cases;
 }
 
 std::string quoted(const std::string &bytes) {
@@ -120,23 +193,29 @@ std::string quoted(const std::string &bytes) {
 
 /// A program that runs the kernel's tasks and exits with 0 if the result is
 /// the expected one.
-std::string programIR(const Buffers &buffers, int64_t tasks) {
-  std::string text;
+std::string programIR(const Case &test, int64_t tasks) {
+  std::string text, pointers;
   llvm::raw_string_ostream out(text);
-  size_t size = buffers.expected.size();
-  for (auto [i, bytes] : llvm::enumerate(buffers.inputs))
-    out << "@in" << i << " = constant " << quoted(bytes);
-  out << "@expected = constant " << quoted(buffers.expected) << "@c = global ["
+  size_t size = test.expected.size();
+  for (auto [i, bytes] : llvm::enumerate(test.buffers)) {
+    pointers += i ? ", ptr " : "ptr ";
+    pointers += bytes.empty() ? "@c" : "@in" + std::to_string(i);
+    if (!bytes.empty())
+      out << "@in" << i << " = constant " << quoted(bytes);
+  }
+  out << "@expected = constant " << quoted(test.expected) << "@c = global ["
       << size << " x i8] zeroinitializer, align 64\n"
-      << "@dims = constant [1 x i64] [i64 " << kM << "]\n"
-      << "@ptrs = constant [6 x ptr] [ptr @in0, ptr @in1, ptr @c, ptr @in2, "
-         "ptr @in3, ptr @in4]\n"
-      << "declare void @gemm(ptr, ptr, i64, ptr)\n"
+      << "@scratch = global [" << kScratchBytes
+      << " x i8] zeroinitializer, align 64\n"
+      << "@dims = constant [1 x i64] [i64 " << test.m << "]\n"
+      << "@ptrs = constant [" << test.buffers.size() << " x ptr] [" << pointers
+      << "]\n"
+      << "declare void @kernel(ptr, ptr, i64, ptr)\n"
       << "define void @_start() {\n"
          "entry:\n  br label %run\n"
          "run:\n"
          "  %task = phi i64 [0, %entry], [%task1, %run]\n"
-         "  call void @gemm(ptr @ptrs, ptr @dims, i64 %task, ptr null)\n"
+         "  call void @kernel(ptr @ptrs, ptr @dims, i64 %task, ptr @scratch)\n"
          "  %task1 = add i64 %task, 1\n"
       << "  %more = icmp slt i64 %task1, " << tasks << "\n"
       << "  br i1 %more, label %run, label %check\n"
@@ -184,16 +263,16 @@ TEST_P(Cross, SameBitsAsHere) {
   Isa isa = pare::test::isa(GetParam());
   llvm::SmallString<128> folder;
   ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("pare-cross", folder));
-  for (auto format : {MicroKernel::F32, MicroKernel::S8}) {
+  for (const Case &test : makeCases()) {
     Kernels kernels(isa);
-    build(kernels, format);
+    test.build(kernels);
     auto object = orFail(compileKernels(kernels.module(), isa));
-    int64_t tasks = gemmTiling(specOf(format), isa).tasks(kM, kN);
+    int64_t tasks = test.countTasks(isa);
 
     llvm::LLVMContext context;
     llvm::SMDiagnostic diagnostic;
-    auto program = llvm::parseAssemblyString(programIR(runHere(format), tasks),
-                                             diagnostic, context);
+    auto program =
+        llvm::parseAssemblyString(programIR(test, tasks), diagnostic, context);
     ASSERT_TRUE(program) << diagnostic.getMessage().str();
     program->setTargetTriple(llvm::Triple(isa.triple));
     auto main = orFail(emitObject(*program, isa));
@@ -209,7 +288,7 @@ TEST_P(Cross, SameBitsAsHere) {
     EXPECT_EQ(llvm::sys::ExecuteAndWait(*emulator,
                                         {"qemu-aarch64", "-cpu", "max", exe}),
               0)
-        << isa.name << (format == MicroKernel::F32 ? " f32" : " int8");
+        << isa.name << " " << test.label;
   }
   llvm::sys::fs::remove_directories(folder);
 }
