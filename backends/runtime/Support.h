@@ -64,6 +64,12 @@ bool parseInt(Str text, int64_t &value);
 /// it does not.
 bool parseReal(Str text, double &value);
 
+/// Length of the well-formed UTF-8 sequence at the start of `text`, which is
+/// not empty, or 0.
+unsigned utf8Length(Str text);
+/// Writes a code point, no surrogate, as 1 to 4 bytes; returns how many.
+unsigned putUtf8(uint32_t codePoint, char *out);
+
 /// Text into a file descriptor (buffered), or into memory when fd < 0, where
 /// it is cut at the capacity and always zero-terminated.
 class Writer {

@@ -81,8 +81,7 @@ Writer &Writer::real(float value) {
   return put(Str(text, floatText(value, text)));
 }
 
-/// Length of the well-formed UTF-8 sequence at the start of `text`, or 0.
-static unsigned utf8Length(Str text) {
+unsigned pare::rt::utf8Length(Str text) {
   auto byte = [&](unsigned i) { return uint8_t(text.data[i]); };
   auto continues = [&](unsigned i) {
     return i < text.size && (byte(i) & 0xc0) == 0x80;
@@ -105,6 +104,18 @@ static unsigned utf8Length(Str text) {
     return 4;
   }
   return 0;
+}
+
+unsigned pare::rt::putUtf8(uint32_t c, char *out) {
+  if (c < 0x80) {
+    out[0] = char(c);
+    return 1;
+  }
+  const unsigned n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+  for (unsigned i = n - 1; i > 0; --i, c >>= 6)
+    out[i] = char(0x80 | (c & 0x3f));
+  out[0] = char((0xf00 >> n & 0xf0) | c);
+  return n;
 }
 
 Writer &Writer::json(Str text) {
