@@ -13,6 +13,8 @@
 #include "benchmarks/kernels/Peak.h"
 #include <benchmark/benchmark.h>
 #include <chrono>
+#include <cstring>
+#include <sys/mman.h>
 #include <thread>
 
 using namespace mlir;
@@ -24,6 +26,25 @@ using pare::test::Kernels;
 namespace {
 
 constexpr int64_t kMuchMemory = 192 << 20;
+
+/// Bytes of one value in huge pages, where the system has them.
+class HugeMemory {
+public:
+  HugeMemory(size_t size, uint8_t value) : size_(size) {
+    constexpr size_t page = 2 << 20;
+    data_ = static_cast<uint8_t *>(
+        std::aligned_alloc(page, llvm::alignTo(size, page)));
+    madvise(data_, size, MADV_HUGEPAGE);
+    std::memset(data_, value, size);
+  }
+  HugeMemory(const HugeMemory &) = delete;
+  ~HugeMemory() { std::free(data_); }
+  uint8_t *data() { return data_; }
+
+private:
+  uint8_t *data_;
+  size_t size_;
+};
 
 double wallSeconds() {
   return std::chrono::duration<double>(
@@ -68,13 +89,13 @@ double readBandwidth(int threads) {
   b.finish();
   kernels.compile();
   PareKernel kernel = kernels.lookup("read");
-  std::vector<int32_t> memory(kMuchMemory / 4, 1);
+  HugeMemory memory(kMuchMemory, 1);
   int64_t each = kMuchMemory / 4 / threads / 128 * 128;
   double best = 0;
   for (int i = 0; i < 10; ++i) {
     double time = runOn(threads, [&](int thread) {
       int32_t out[vectors * lanes];
-      void *ptrs[] = {&memory[thread * each], out};
+      void *ptrs[] = {memory.data() + thread * each * 4, out};
       kernel(ptrs, &each, 0, nullptr);
     });
     best = std::max(best, double(each) * 4 * threads / time);
@@ -162,7 +183,7 @@ void oneRow(benchmark::State &state, const BlockFormat &format, bool isInteger,
   int64_t tasks = tiling.tasks(1, n);
   int64_t bytes = BlockLayout(format).packedBytes(n, k);
   int64_t copies = kMuchMemory / bytes;
-  std::vector<uint8_t> weights(copies * bytes, 0x11);
+  HugeMemory weights(copies * bytes, 0x11);
   Operands operands(1, k);
   std::vector<float> c(n);
   PareKernel kernel = kernels.lookup("product");
@@ -178,7 +199,7 @@ void oneRow(benchmark::State &state, const BlockFormat &format, bool isInteger,
         const void *ptrs[] = {
             isInteger ? static_cast<void *>(operands.codes.data())
                       : operands.x.data(),
-            operands.scales.data(), &weights[copy * bytes], c.data()};
+            operands.scales.data(), weights.data() + copy * bytes, c.data()};
         for (int64_t task = thread; task < tasks; task += threads)
           kernel(const_cast<void *const *>(ptrs), &rows, task,
                  scratch[thread].data());

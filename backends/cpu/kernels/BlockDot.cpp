@@ -57,8 +57,10 @@ class MaddubsBlockDot : public BlockDot {
 public:
   MaddubsBlockDot() { addsLate = true; }
   SmallVector<unsigned, 4> tiles(const BlockBytes &meaning) const override {
-    // Signed weights take two registers each.
-    return {meaning.isSigned ? 4u : 6u, 2, 1};
+    // Two registers are left for a quad of codes and its products; signed
+    // weights take two more.
+    return meaning.isSigned ? SmallVector<unsigned, 4>{4, 2, 1}
+                            : SmallVector<unsigned, 4>{5, 3, 1};
   }
 
   Quad prepare(KernelBuilder &b, Value bytes,

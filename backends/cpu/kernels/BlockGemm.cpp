@@ -52,7 +52,7 @@ struct Scratch {
   int64_t bytesOfAll;
 };
 
-constexpr int64_t kRowsPerTask = 96; // whole tiles of all targets
+constexpr int64_t kRowsPerTask = 120; // whole tiles of all targets
 
 BlockWeights makeWeights(const BlockGemmSpec &spec, const Isa &isa) {
   if (!spec.isInteger)

@@ -127,7 +127,7 @@ void expectProduct(ArrayRef<float> c, const Weight &weight,
 
 void check(Isa isa, bool isInteger,
            llvm::function_ref<void(llvm::Module &)> edit = nullptr) {
-  constexpr int64_t kRows = 107; // more than a task's
+  constexpr int64_t kRows = 129; // more than a task's
   for (const gguf::TensorType *type : test::getBlockTypes()) {
     SCOPED_TRACE(isa.name + " " + type->name.str());
     const BlockStorage &storage = *type->storage;
