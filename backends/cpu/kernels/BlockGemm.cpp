@@ -136,12 +136,15 @@ void BlockGemmEmitter::emit() {
   Value first = b.mul(b.divFloor(b.task(), rowBlocks), perTask);
   Value end = b.minIdx(b.add(first, perTask), panels);
   height = b.minIdx(b.idx(tiling.rowsPerTask), b.sub(m, rowBase));
+  auto packedAt = [&](Value number) {
+    return b.gep(i8, b.ptr(spec.ptrW),
+                 b.mul(number, layout.panelBytes(spec.k)));
+  };
+  // What comes before the weights' use hides their latency.
+  b.prefetch(packedAt(first), kPrefetchAhead);
   begin();
-  b.loop(first, end, 1, [&](Value number) {
-    Value packed =
-        b.gep(i8, b.ptr(spec.ptrW), b.mul(number, layout.panelBytes(spec.k)));
-    panel(packed, b.mul(number, kPanel));
-  });
+  b.loop(first, end, 1,
+         [&](Value number) { panel(packedAt(number), b.mul(number, kPanel)); });
 }
 
 SmallVector<BlockWeights::Run> BlockGemmEmitter::loadRun(Value address) {
