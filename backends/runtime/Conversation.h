@@ -16,12 +16,14 @@ public:
   uint64_t mark() const { return messages.size; }
   void cut(uint64_t mark) { messages.size = mark; }
 
-  /// Appends the tokens of the prompt for the next answer, by the ChatML
-  /// template. False with one line in `error`.
+  /// Appends the tokens of the prompt for the next answer, by the model's chat
+  /// template, or ChatML where it has none. False with one line in `error`.
   bool encode(Generator &generator, Bytes &tokens, Message &error) const;
 
 private:
-  Bytes messages; ///< as ChatML writes them
+  bool render(const PareDecoderInfo &info, Bytes &prompt, Message &error) const;
+
+  Bytes messages; ///< in JSON: a list without its brackets
 };
 
 } // namespace pare::rt

@@ -15,6 +15,7 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/ErrorHandling.h"
 
 #include <cstring>
 #include <map>
@@ -71,6 +72,8 @@ uint8_t methodNamed(StringRef name) {
 
 class Compiler {
 public:
+  explicit Compiler(const Variables &variables) : variables(variables) {}
+
   Error run(const Node &root) {
     functions.push_back({});
     functions[0].name = stringConstant("the template");
@@ -153,6 +156,7 @@ private:
   /// A call, filter or test; `caller`: what caller() in the macro does.
   void pushCall(const Node &node, const Node *caller = nullptr);
 
+  const Variables &variables;
   std::vector<PareChatConstant> constants;
   std::map<std::pair<uint32_t, std::string>, uint32_t> constantIds;
   std::vector<PareChatFunction> functions;
@@ -193,6 +197,11 @@ void Compiler::load(StringRef name, unsigned line) {
         emit(PARE_CHAT_LOAD, line, slot->second, depth);
         return;
       }
+  for (const auto &[variable, value] : variables)
+    if (variable == name) {
+      emit(PARE_CHAT_CONST, line, stringConstant(value));
+      return;
+    }
   emit(PARE_CHAT_GLOBAL, line, stringConstant(name));
 }
 
@@ -586,8 +595,8 @@ std::vector<uint8_t> Compiler::serialize() const {
 
 } // namespace
 
-Expected<std::vector<uint8_t>> compileTemplate(StringRef source,
-                                               StringRef path) {
+Expected<std::vector<uint8_t>> compileTemplate(StringRef source, StringRef path,
+                                               const Variables &variables) {
   auto failure = [&](Error error) {
     std::string message = toString(std::move(error));
     for (char &c : message)
@@ -600,7 +609,7 @@ Expected<std::vector<uint8_t>> compileTemplate(StringRef source,
   Expected<Ast> ast = parse(source);
   if (!ast)
     return failure(ast.takeError());
-  Compiler compiler;
+  Compiler compiler(variables);
   if (Error error = compiler.run(*ast->root))
     return failure(std::move(error));
   return compiler.serialize();

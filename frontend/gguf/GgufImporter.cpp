@@ -120,6 +120,14 @@ llvm::Expected<Model> build(const gguf::File &file,
   model.decoder->tokenizer = std::move(*tokenizer);
   model.decoder->context = positions;
   model.decoder->vocabulary = config->vocabulary;
+  // Without it the model still generates.
+  llvm::Expected<std::vector<uint8_t>> chatTemplate =
+      gguf::buildChatTemplate(file.metadata());
+  if (chatTemplate)
+    model.decoder->chatTemplate = std::move(*chatTemplate);
+  else
+    model.warnings.push_back(llvm::toString(chatTemplate.takeError()) +
+                             "; `chat` will use ChatML's");
   llvm::Expected<std::vector<int32_t>> stops = gguf::readStops(file.metadata());
   if (!stops)
     return stops.takeError();

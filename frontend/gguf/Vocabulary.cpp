@@ -1,5 +1,6 @@
 //===- Vocabulary.cpp - The tokenizer of a GGUF file ----------------------===//
 #include "frontend/gguf/Vocabulary.h"
+#include "frontend/chat/Template.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
@@ -115,6 +116,36 @@ buildTokenizerTable(const Metadata &metadata, tokenizer::TableOptions options) {
   if (!description)
     return description.takeError();
   return tokenizer::writeTable(*description, metadata.path(), options);
+}
+
+Expected<std::vector<uint8_t>> buildChatTemplate(const Metadata &metadata) {
+  Expected<StringRef> source =
+      metadata.getString("tokenizer.chat_template", "");
+  if (!source)
+    return source.takeError();
+  if (source->empty())
+    return std::vector<uint8_t>();
+  Expected<std::vector<StringRef>> tokens =
+      metadata.getStrings("tokenizer.ggml.tokens");
+  if (!tokens)
+    return tokens.takeError();
+  static constexpr std::pair<const char *, StringLiteral> special[] = {
+      {"bos_token", "tokenizer.ggml.bos_token_id"},
+      {"eos_token", "tokenizer.ggml.eos_token_id"},
+      {"unk_token", "tokenizer.ggml.unknown_token_id"},
+      {"sep_token", "tokenizer.ggml.seperator_token_id"},
+      {"pad_token", "tokenizer.ggml.padding_token_id"},
+      {"cls_token", "tokenizer.ggml.cls_token_id"}};
+  chat::Variables variables;
+  for (const auto &[name, key] : special) {
+    Expected<int64_t> id =
+        metadata.getInteger(key, -1, std::numeric_limits<uint32_t>::max(), -1);
+    if (!id)
+      return id.takeError();
+    if (*id >= 0 && uint64_t(*id) < tokens->size())
+      variables.emplace_back(name, (*tokens)[size_t(*id)]);
+  }
+  return chat::compileTemplate(*source, metadata.path(), variables);
 }
 
 Expected<std::vector<int32_t>> readStops(const Metadata &metadata) {

@@ -18,6 +18,11 @@ llvm::Expected<std::vector<uint8_t>>
 buildTokenizerTable(const Metadata &metadata,
                     tokenizer::TableOptions options = {});
 
+/// The chat template's table (frontend/chat/Format.h), with the texts of the
+/// special tokens; empty: the file has no template.
+llvm::Expected<std::vector<uint8_t>>
+buildChatTemplate(const Metadata &metadata);
+
 /// Tokens that end a text, in order: those of the metadata (eos, eot, eom) and
 /// control tokens that are known for it by their text, such as <|im_end|> and
 /// <end_of_turn>, which files often fail to name.

@@ -70,6 +70,15 @@ TEST(Chat, Renders) {
       "\xf0\x9f\x98\x80|1.5|[None, True]");
 }
 
+TEST(Chat, VariablesOfTheModelGoFirst) {
+  auto table = chat::compileTemplate(
+      "{{ bos_token }}{{ eos_token }}{% set bos_token = 2 %}{{ bos_token }}",
+      "t.jinja", {{"bos_token", "<s>"}});
+  ASSERT_TRUE(bool(table));
+  EXPECT_EQ(render(*table, "[]", "", R"({"bos_token": 1, "eos_token": "e"})"),
+            "<s>e2");
+}
+
 TEST(Chat, EqualTemplatesGiveEqualBytes) {
   EXPECT_EQ(compiled(sample), compiled(sample));
 }

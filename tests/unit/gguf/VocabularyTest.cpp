@@ -58,4 +58,25 @@ TEST(GgufVocabulary, NamesTheKey) {
             std::string::npos);
 }
 
+TEST(GgufVocabulary, GivesTheChatTemplateItsSpecialTokens) {
+  auto compile = [](llvm::StringRef source) {
+    Writer writer;
+    writer.addString("general.architecture", "test");
+    addGood(writer);
+    if (!source.empty())
+      writer.addString("tokenizer.chat_template", source);
+    pare::TemporaryFolder folder;
+    std::string path = folder.write("m.gguf", toBytes(writer));
+    llvm::Expected<File> file = File::open(path);
+    auto table = buildChatTemplate(llvm::cantFail(std::move(file)).metadata());
+    return table ? std::string(table->begin(), table->end())
+                 : llvm::toString(table.takeError());
+  };
+  EXPECT_EQ(compile(""), "");
+  EXPECT_NE(compile("{{ bos_token }}").find("<s>"), std::string::npos);
+  EXPECT_EQ(compile("{{ eos_token }}").find("<s>"), std::string::npos);
+  EXPECT_NE(compile("{{ x | odd }}").find("filter 'odd' (line 1)"),
+            std::string::npos);
+}
+
 } // namespace
