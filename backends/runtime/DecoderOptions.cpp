@@ -1,4 +1,5 @@
 #include "backends/runtime/DecoderOptions.h"
+#include "backends/runtime/Decimal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ bool realOption(const Args &args, const char *name, double low, double high,
   if (!text)
     return true;
   double parsed;
-  if (!parseReal(text, parsed) || parsed < low || parsed > high) {
+  if (!parseDecimal(text, parsed) || parsed < low || parsed > high) {
     Writer &line = error.start();
     line.put(name).put(" is '").put(text).put("', expected a number from ");
     line.real(float(low)).put(" to ").real(float(high));
@@ -35,7 +36,7 @@ bool parseBias(const char *text, const PareDecoderInfo &decoder,
   bool rulesOut = number == "-inf";
   if (!parseInt(id, token) || token < 0 || token >= decoder.vocabulary ||
       (!rulesOut &&
-       (!parseReal(number, value) || value < -1e6 || value > 1e6))) {
+       (!parseDecimal(number, value) || value < -1e6 || value > 1e6))) {
     error.start()
         .put("--logit-bias is '")
         .put(text)

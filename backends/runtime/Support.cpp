@@ -29,45 +29,6 @@ bool pare::rt::parseInt(Str text, int64_t &value) {
   return true;
 }
 
-bool pare::rt::parseReal(Str text, double &value) {
-  bool negative = text.startsWith("-");
-  if (negative)
-    text = text.drop(1);
-  uint64_t at = 0, digits = 0;
-  int64_t scale = 0;
-  double number = 0;
-  auto readDigits = [&](bool isFraction) {
-    for (; at < text.size && text.data[at] >= '0' && text.data[at] <= '9';
-         ++at, ++digits) {
-      number = number * 10 + (text.data[at] - '0');
-      scale -= isFraction;
-    }
-  };
-  readDigits(false);
-  if (at < text.size && text.data[at] == '.') {
-    ++at;
-    readDigits(true);
-  }
-  int64_t exponent = 0;
-  if (at < text.size && (text.data[at] | 32) == 'e') {
-    Str rest = text.drop(at + 1);
-    if (rest.startsWith("+"))
-      rest = rest.drop(1);
-    if (!parseInt(rest, exponent) || exponent < -400 || exponent > 400)
-      return false;
-    at = text.size;
-  }
-  if (!digits || digits > 300 || at != text.size)
-    return false;
-  double power = 1;
-  scale += exponent;
-  for (int64_t i = scale < 0 ? -scale : scale; i > 0; --i)
-    power *= 10;
-  number = scale < 0 ? number / power : number * power;
-  value = negative ? -number : number;
-  return true;
-}
-
 const char *pare::rt::errnoText(int error) {
   switch (error) {
   case ENOENT:

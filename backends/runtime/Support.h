@@ -60,10 +60,6 @@ struct Str {
 /// does not fit.
 bool parseInt(Str text, int64_t &value);
 
-/// Parses a decimal number that fills all of `text`: "-0.5", "1e-3". False if
-/// it does not.
-bool parseReal(Str text, double &value);
-
 /// Length of the well-formed UTF-8 sequence at the start of `text`, which is
 /// not empty, or 0.
 unsigned utf8Length(Str text);
