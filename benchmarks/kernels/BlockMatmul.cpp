@@ -205,7 +205,7 @@ void oneRow(benchmark::State &state, const BlockFormat &format, bool isInteger,
                  scratch[thread].data());
         ++done;
         while (done < (copy + 1) * threads)
-          ;
+          std::this_thread::yield();
       }
     });
     best = std::max(best, double(copies * bytes) / time);
