@@ -111,6 +111,8 @@ bool DecoderBench::readOptions() {
     return fail("--weights-memory takes map, huge or both");
   json = args.has("--json");
   profiles = args.has("--profile");
+  if (json && profiles)
+    return fail("--profile prints tables: leave --json out");
   stepNanos = static_cast<uint64_t *>(calloc(program.model.num_steps + 1, 8));
   timings = static_cast<Timing *>(
       calloc(numThreadCounts * numMemories * 2, sizeof(Timing)));

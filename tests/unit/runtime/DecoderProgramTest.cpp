@@ -349,6 +349,8 @@ TEST_F(DecoderTest, Bench) {
   EXPECT_TRUE(contains(ran.out, "\"read_bandwidth\":[{\"threads\":1,"));
   expectError("toy_decoder bench -p 201",
               "-p and -n take 200 at most, the model's context");
+  expectError("toy_decoder bench -p 1 -n 1 --profile --json",
+              "--profile prints tables: leave --json out");
   expectError("toy_decoder bench -p 1 -n 1 -t 1,x",
               "-t takes thread counts: 1,2,4");
 }
