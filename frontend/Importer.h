@@ -26,7 +26,7 @@ struct EncoderInfo {
 
 /// What a language model's artifact generates text with.
 struct DecoderInfo {
-  std::vector<uint8_t> tokenizer;    ///< as EncoderInfo's
+  std::vector<uint8_t> tokenizer;    ///< as EncoderInfo's; empty: none
   std::vector<uint8_t> chatTemplate; ///< serialized; empty: none
   int64_t context = 0, vocabulary = 0;
   std::vector<int32_t> stops; ///< tokens that end a text

@@ -274,7 +274,7 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
     for (const char *part : tokenizer::runtimeParts(info.encoder->tokenizer))
       modules.push_back(part);
   }
-  if (info.decoder) {
+  if (info.decoder && !info.decoder->tokenizer.empty()) {
     modules.push_back("pare_module_decoder");
     for (const char *part : tokenizer::runtimeParts(info.decoder->tokenizer))
       modules.push_back(part);

@@ -367,4 +367,27 @@ llvm::Expected<OwningOpRef<ModuleOp>> buildDecoder(const DecoderConfig &config,
   return Builder(config, context, source, builder).build();
 }
 
+llvm::Error importDecoder(const DecoderConfig &config,
+                          const ImportOptions &options, TensorSource &source,
+                          GraphBuilder &builder, Model &model) {
+  if (!options.shapes.empty())
+    return llvm::createStringError(
+        "--shape: a language model's inputs have shapes of their own; "
+        "--context bounds the positions");
+  int64_t context = options.context ? options.context : config.context;
+  if (context > config.context)
+    return llvm::createStringError("--context " + llvm::Twine(context) +
+                                   ": the model was made for " +
+                                   llvm::Twine(config.context) + " positions");
+  auto module = buildDecoder(config, context, source, builder);
+  if (!module)
+    return module.takeError();
+  model.module = std::move(*module);
+  model.warnings = builder.takeWarnings();
+  model.decoder.emplace();
+  model.decoder->context = context;
+  model.decoder->vocabulary = config.vocabulary;
+  return llvm::Error::success();
+}
+
 } // namespace pare::decoder

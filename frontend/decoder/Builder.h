@@ -37,6 +37,13 @@ llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 buildDecoder(const DecoderConfig &config, int64_t context, TensorSource &source,
              GraphBuilder &builder);
 
+/// buildDecoder as an importer wants it: checks the options and fills the
+/// model's module, warnings and DecoderInfo, but for what the tokenizer and its
+/// neighbours say.
+llvm::Error importDecoder(const DecoderConfig &config,
+                          const ImportOptions &options, TensorSource &source,
+                          GraphBuilder &builder, Model &model);
+
 } // namespace pare::decoder
 
 #endif

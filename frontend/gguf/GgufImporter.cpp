@@ -92,34 +92,20 @@ llvm::Expected<Model> build(const gguf::File &file,
   llvm::Expected<decoder::DecoderConfig> config = decoder::readConfig(file);
   if (!config)
     return config.takeError();
-  if (!options.shapes.empty())
-    return llvm::createStringError(
-        "--shape: the inputs of a language model have shapes of their own; "
-        "--context bounds the positions");
-  int64_t positions = options.context ? options.context : config->context;
-  if (positions > config->context)
-    return llvm::createStringError(
-        "--context %lld: the model was trained for %lld positions",
-        (long long)positions, (long long)config->context);
   llvm::Expected<std::vector<uint8_t>> tokenizer =
       gguf::buildTokenizerTable(file.metadata(), {/*decodes=*/true});
   if (!tokenizer)
     return tokenizer.takeError();
   Model model;
   model.weights = std::make_shared<WeightStore>();
-  GraphBuilder builder(context, model.weights);
-  GgufSource source(file, config->architecture, builder);
-  auto module = decoder::buildDecoder(*config, positions, source, builder);
-  if (!module)
-    return module.takeError();
-  model.module = std::move(*module);
   model.name = getModelName(file.path());
   model.format = "gguf";
-  model.warnings = builder.takeWarnings();
-  model.decoder = DecoderInfo();
+  GraphBuilder builder(context, model.weights);
+  GgufSource source(file, config->architecture, builder);
+  if (llvm::Error error =
+          decoder::importDecoder(*config, options, source, builder, model))
+    return std::move(error);
   model.decoder->tokenizer = std::move(*tokenizer);
-  model.decoder->context = positions;
-  model.decoder->vocabulary = config->vocabulary;
   // Without it the model still generates.
   llvm::Expected<std::vector<uint8_t>> chatTemplate =
       gguf::buildChatTemplate(file.metadata());

@@ -20,6 +20,7 @@ public:
       : path_(std::move(path)), object_(std::move(object)) {}
 
   llvm::StringRef path() const { return path_; }
+  const llvm::json::Object &object() const { return object_; }
   /// The first of `keys` that is there, as an integer in [min, max].
   llvm::Expected<int64_t> getInteger(llvm::ArrayRef<llvm::StringRef> keys,
                                      int64_t min, int64_t max) const;

@@ -1,7 +1,9 @@
 //===- SafetensorsImporter.cpp - safetensors with config.json -------------===//
 #include "frontend/safetensors/SafetensorsImporter.h"
 #include "frontend/Json.h"
+#include "frontend/decoder/Config.h"
 #include "frontend/safetensors/Architecture.h"
+#include "frontend/safetensors/LanguageModel.h"
 #include "frontend/safetensors/SentenceEncoder.h"
 #include "frontend/tokenizer/Tokenizer.h"
 #include "llvm/Support/FileSystem.h"
@@ -83,12 +85,21 @@ llvm::Expected<Config> readConfig(const Layout &layout) {
   return Config(layout.config, std::move(*object));
 }
 
-std::vector<Unsupported> findUnsupportedIn(const Config &config) {
-  std::string type = config.getString({"model_type"}, "");
+std::string getModelType(const Config &config) {
+  return config.getString({"model_type"}, "");
+}
+
+llvm::Expected<std::vector<Unsupported>>
+findUnsupportedIn(const Config &config) {
+  std::string type = getModelType(config);
   if (const Architecture *architecture = findArchitecture(type))
     return architecture->findUnsupported(config);
-  return {{"model_type '" + type + "'", 1,
-           ("known are " + getKnownModelTypes()).str()}};
+  if (decoder::isKnownModelType(type))
+    return findUnsupportedLanguageModel(config);
+  return std::vector<Unsupported>{
+      {"model_type '" + type + "'", 1,
+       ("known are " + getKnownModelTypes() + ", ").str() +
+           decoder::getKnownModelTypes()}};
 }
 
 llvm::Error readTensors(StringRef file, MLIRContext &context,
@@ -161,9 +172,12 @@ llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
   llvm::Expected<Config> config = readConfig(*layout);
   if (!config)
     return config.takeError();
-  if (std::vector<Unsupported> unsupported = findUnsupportedIn(*config);
-      !unsupported.empty())
-    return onOneLine(makeUnsupportedError(layout->config, unsupported));
+  llvm::Expected<std::vector<Unsupported>> unsupported =
+      findUnsupportedIn(*config);
+  if (!unsupported)
+    return onOneLine(unsupported.takeError());
+  if (!unsupported->empty())
+    return onOneLine(makeUnsupportedError(layout->config, *unsupported));
 
   Tensors tensors;
   if (llvm::Error error = readTensors(layout->tensors, context, tensors))
@@ -175,12 +189,18 @@ llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
   model.format = name().str();
   model.weights = std::make_shared<WeightStore>();
   GraphBuilder builder(context, model.weights);
+  const Architecture *architecture = findArchitecture(getModelType(*config));
+  if (!architecture) {
+    if (llvm::Error error =
+            importLanguageModel(path::parent_path(layout->config), *config,
+                                tensors, options, builder, model))
+      return onOneLine(std::move(error));
+    return model;
+  }
   builder.setScope(layout->tensors);
   int64_t maxTokens = 0;
   Source source{*config, tensors, options,
                 layout->encoder ? layout->encoder->maxTokens : 0};
-  const Architecture *architecture =
-      findArchitecture(config->getString({"model_type"}, ""));
   auto module = architecture->build(source, builder, maxTokens);
   if (!module)
     return onOneLine(module.takeError());

@@ -1,0 +1,167 @@
+//===- LanguageModel.cpp - Folders of decoder language models -------------===//
+#include "frontend/safetensors/LanguageModel.h"
+#include "frontend/Json.h"
+#include "frontend/decoder/Builder.h"
+#include "frontend/tokenizer/Tokenizer.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+
+namespace pare::safetensors {
+
+namespace {
+
+/// The tensors of a folder by what they are for.
+class FolderSource : public decoder::TensorSource {
+public:
+  FolderSource(StringRef path, const Tensors &tensors,
+               decoder::Architecture architecture, GraphBuilder &builder)
+      : path(path), architecture(architecture), builder(builder) {
+    for (const auto &entry : tensors)
+      if (auto name = decoder::parseTensorName(
+              entry.getKey(), decoder::Naming::HuggingFace, architecture))
+        found[getKey(*name)] = &entry;
+  }
+
+  bool contains(const decoder::TensorName &tensor) const override {
+    return found.count(getKey(tensor));
+  }
+
+  llvm::Expected<std::string> load(const decoder::TensorName &name,
+                                   ArrayRef<int64_t> shape) override {
+    auto it = found.find(getKey(name));
+    if (it == found.end()) {
+      auto text = decoder::getTensorName(name, decoder::Naming::HuggingFace,
+                                         architecture);
+      return llvm::createStringError(
+          path + ": tensor '" +
+          text.value_or(decoder::getName(name.role).str()) + "' is missing");
+    }
+    std::string text = it->second->getKey().str();
+    const Tensor &tensor = it->second->getValue();
+    if (tensor.type.getShape() != shape)
+      return llvm::createStringError(path + ": tensor '" + text +
+                                     "' has shape " +
+                                     print(tensor.type.getShape()) +
+                                     ", config.json expects " + print(shape));
+    if (!isa<FloatType>(tensor.type.getElementType()))
+      return llvm::createStringError(path + ": tensor '" + text +
+                                     "' must hold floats");
+    if (!builder.getStore().contains(text))
+      if (llvm::Error error = builder.getStore().addView(
+              text, tensor.type, tensor.file, tensor.offset, tensor.size))
+        return std::move(error);
+    return text;
+  }
+
+private:
+  using Key = std::tuple<decoder::Role, int64_t, int64_t, bool>;
+  static Key getKey(const decoder::TensorName &name) {
+    return {name.role, name.layer, name.expert, name.isBias};
+  }
+  static std::string print(ArrayRef<int64_t> shape) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    llvm::interleave(shape, stream, "x");
+    return text;
+  }
+
+  StringRef path;
+  decoder::Architecture architecture;
+  GraphBuilder &builder;
+  std::map<Key, const llvm::StringMapEntry<Tensor> *> found;
+};
+
+std::string join(StringRef folder, StringRef name) {
+  llvm::SmallString<128> full(folder);
+  llvm::sys::path::append(full, name);
+  return std::string(full);
+}
+
+/// An id or a list of ids.
+void addStops(const llvm::json::Object &object, int64_t vocabulary,
+              std::vector<int32_t> &stops) {
+  auto add = [&](const llvm::json::Value &value) {
+    std::optional<int64_t> id = value.getAsInteger();
+    if (id && *id >= 0 && *id < vocabulary &&
+        !llvm::is_contained(stops, int32_t(*id)))
+      stops.push_back(int32_t(*id));
+  };
+  const llvm::json::Value *value = object.get("eos_token_id");
+  if (!value)
+    return;
+  if (const llvm::json::Array *list = value->getAsArray())
+    llvm::for_each(*list, add);
+  else
+    add(*value);
+}
+
+/// What generation_config.json advises.
+llvm::Error readGeneration(StringRef folder, DecoderInfo &info) {
+  std::string path = join(folder, "generation_config.json");
+  if (!llvm::sys::fs::exists(path))
+    return llvm::Error::success();
+  llvm::Expected<llvm::json::Object> object = readJsonObject(path);
+  if (!object)
+    return object.takeError();
+  addStops(*object, info.vocabulary, info.stops);
+  auto number = [&](StringRef key) {
+    double value = object->getNumber(key).value_or(0);
+    return std::isfinite(value) && value > 0 ? float(value) : 0;
+  };
+  info.temperature = number("temperature");
+  info.topP = number("top_p");
+  info.minP = number("min_p");
+  info.repetitionPenalty = number("repetition_penalty");
+  int64_t topK = object->getInteger("top_k").value_or(0);
+  info.topK = topK > 0 && topK <= info.vocabulary ? topK : 0;
+  return llvm::Error::success();
+}
+
+} // namespace
+
+llvm::Expected<std::vector<Unsupported>>
+findUnsupportedLanguageModel(const Config &config) {
+  llvm::Expected<decoder::DecoderConfig> decoder =
+      decoder::readConfig(config.object(), config.path());
+  if (!decoder)
+    return decoder.takeError();
+  return decoder::findUnsupported(*decoder);
+}
+
+llvm::Error importLanguageModel(StringRef folder, const Config &config,
+                                const Tensors &tensors,
+                                const ImportOptions &options,
+                                GraphBuilder &builder, Model &model) {
+  llvm::Expected<decoder::DecoderConfig> decoder =
+      decoder::readConfig(config.object(), config.path());
+  if (!decoder)
+    return decoder.takeError();
+  FolderSource source(folder, tensors, decoder->architecture, builder);
+  if (llvm::Error error =
+          decoder::importDecoder(*decoder, options, source, builder, model))
+    return error;
+  if (llvm::none_of(ArrayRef<StringRef>{"tokenizer.json", "tokenizer.model"},
+                    [&](StringRef name) {
+                      return llvm::sys::fs::exists(join(folder, name));
+                    })) {
+    model.warnings.push_back(folder.str() +
+                             ": has neither tokenizer.json nor "
+                             "tokenizer.model; the artifact cannot generate "
+                             "text");
+    return llvm::Error::success();
+  }
+  llvm::Expected<std::vector<uint8_t>> tokenizer =
+      buildTokenizerTable(folder, {.decodes = true});
+  if (!tokenizer)
+    return tokenizer.takeError();
+  model.decoder->tokenizer = std::move(*tokenizer);
+  if (llvm::Error error = readGeneration(folder, *model.decoder))
+    return error;
+  if (model.decoder->stops.empty())
+    addStops(config.object(), model.decoder->vocabulary, model.decoder->stops);
+  return llvm::Error::success();
+}
+
+} // namespace pare::safetensors
