@@ -35,6 +35,10 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
              cl::desc("Fix an input's shape, or bound its dimensions: "
                       "input=batch:1..8x128 (default: the model's own)"),
              cl::sub(command)),
+      context("context", cl::init(0), cl::value_desc("N"),
+              cl::desc("Positions that sequences of a language model may have "
+                       "(default: as many as it was made for)"),
+              cl::sub(command)),
       images("image", cl::value_desc("input=224x224,mean=M:M:M,std=S:S:S,rgb"),
              cl::desc("Prepare PNG and JPEG files for an input: size in "
                       "pixels; mean and std of pixel values divided by 255, "
@@ -73,6 +77,7 @@ CompileOptions CompileFlags::get() {
   options.activations = activations;
   options.target = target;
   options.shapes = shapes;
+  options.context = context;
   options.images = images;
   options.keepFloat = keepFloat;
   options.calibration = calibration;
@@ -83,7 +88,7 @@ CompileOptions CompileFlags::get() {
 
 std::string CompileFlags::findGiven() {
   const std::reference_wrapper<const cl::Option> all[] = {
-      quantize,  activations, target,  images,
+      quantize,  activations, target,  context, images,
       keepFloat, calibration, kernels, timings};
   for (const cl::Option &flag : all)
     if (flag.getNumOccurrences())

@@ -23,7 +23,9 @@ private:
   llvm::cl::opt<Quantization> quantize;
   llvm::cl::opt<BlockActivations> activations;
   llvm::cl::opt<std::string> target;
-  llvm::cl::list<std::string> shapes, images, keepFloat, calibration;
+  llvm::cl::list<std::string> shapes;
+  llvm::cl::opt<unsigned> context;
+  llvm::cl::list<std::string> images, keepFloat, calibration;
   llvm::cl::opt<cpu::Providers> kernels;
   llvm::cl::opt<std::string> timings;
 };

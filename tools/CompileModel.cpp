@@ -109,6 +109,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   Expected<ImportOptions> importOptions = parseShapes(options.shapes);
   if (!importOptions)
     return importOptions.takeError();
+  importOptions->context = options.context;
   if (!options.calibration.empty() && options.quantize == Quantization::None)
     return createStringError("--calibrate is for --quantize int8");
   if (!options.keepFloat.empty() && options.quantize == Quantization::None)

@@ -19,6 +19,7 @@ struct CompileOptions {
   cpu::Providers kernels = cpu::Providers::Generated;
   std::string timings; ///< table of kernel times; empty: the one that ships
   unsigned threads = 0;
+  unsigned context = 0; ///< 0: the model's own
 };
 
 struct CompileResult {

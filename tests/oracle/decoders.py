@@ -1,0 +1,99 @@
+"""Small decoders of every architecture with random weights, as folders that
+transformers would read, and their logits by mlx-lm: implementations that nobody
+here wrote, on the CPU, without a framework of gigabytes.
+
+Weights are scaled so that logits have a standard deviation of at least 1 and
+attention is far from uniform.
+"""
+
+import importlib
+import importlib.util
+import json
+import sys
+import types
+
+import numpy as np
+
+BASE = {
+    "hidden_size": 64, "num_hidden_layers": 3, "intermediate_size": 96, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-5, "vocab_size": 160,
+    "rope_theta": 10000.0, "tie_word_embeddings": False, "max_position_embeddings": 256,
+}
+LLAMA3_ROPE = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 64}
+GEMMA3 = {"num_hidden_layers": 7, "head_dim": 32, "rms_norm_eps": 1e-6, "rope_local_base_freq": 10000.0,
+          "rope_global_base_freq": 1e6, "rope_theta": 1e6, "query_pre_attn_scalar": 24, "sliding_window": 8,
+          "sliding_window_pattern": 6}
+NEOX = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3, "intermediate_size": 256,
+        "layer_norm_eps": 1e-5, "vocab_size": 160, "max_position_embeddings": 256, "rotary_emb_base": 10000,
+        "rotary_pct": 0.25}
+
+# Name: (module of mlx-lm, config.json).
+MODELS = {
+    "llama": ("llama", {**BASE, "model_type": "llama", "tie_word_embeddings": True}),
+    "llama-biases": ("llama", {**BASE, "model_type": "llama", "attention_bias": True, "mlp_bias": True}),
+    "llama3": ("llama", {**BASE, "model_type": "llama", "rope_scaling": LLAMA3_ROPE}),
+    "llama-linear": ("llama", {**BASE, "model_type": "llama", "rope_scaling": {"type": "linear", "factor": 4.0}}),
+    "mistral": ("llama", {**BASE, "model_type": "mistral"}),
+    "qwen2": ("qwen2", {**BASE, "model_type": "qwen2"}),
+    "qwen3": ("qwen3", {**BASE, "model_type": "qwen3", "head_dim": 32}),
+    "smollm3": ("smollm3", {**BASE, "model_type": "smollm3", "num_hidden_layers": 4, "no_rope_layer_interval": 4}),
+    "gemma2": ("gemma2", {**BASE, "model_type": "gemma2", "head_dim": 32, "attn_logit_softcapping": 50.0,
+                          "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24.0, "sliding_window": 4096}),
+    "gemma3": ("gemma3_text", {**BASE, "model_type": "gemma3_text", **GEMMA3}),
+    "phi3": ("phi3", {**BASE, "model_type": "phi3"}),
+    "gpt-neox": ("gpt_neox", {**NEOX, "model_type": "gpt_neox"}),
+    "gpt2": ("gpt2", {"model_type": "gpt2", "n_ctx": 256, "n_embd": 64, "n_head": 4, "n_layer": 3,
+                      "n_positions": 256, "layer_norm_epsilon": 1e-5, "vocab_size": 160}),
+}
+
+
+def load_module(name):
+    """A model of mlx-lm without the package's own imports, which want more."""
+    if "mlx_lm" not in sys.modules:
+        package = types.ModuleType("mlx_lm")
+        package.__path__ = list(importlib.util.find_spec("mlx_lm").submodule_search_locations)
+        sys.modules["mlx_lm"] = package
+    return importlib.import_module(f"mlx_lm.models.{name}")
+
+
+def random_weight(rng, name, shape, around):
+    if len(shape) == 1:
+        return rng.normal(0 if name.endswith("bias") else around, 0.2, shape)
+    if any(part in name for part in ("embed_", "wte", "wpe")):
+        return rng.normal(0, 1, shape)
+    sharp = any(part in name for part in ("q_proj", "k_proj", "qkv", "c_attn", "query_key"))
+    return rng.normal(0, (4 if sharp else 1.5) / np.sqrt(shape[-1]), shape)
+
+
+def published(name, weights):
+    """The names and orientation that transformers' files have."""
+    if name == "gpt2":
+        plain = {key.removeprefix("model."): value for key, value in weights.items()}
+        return {key: value.T if key.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight")) else value
+                for key, value in plain.items()}
+    if name == "gpt-neox":
+        return {key.replace("model.h.", "gpt_neox.layers.").replace("model.", "gpt_neox."): value
+                for key, value in weights.items()}
+    return weights
+
+
+def make(name, folder, tokens):
+    """Writes the model to `folder`; its logits for `tokens`, [T, vocabulary]."""
+    import mlx.core as mx
+    from mlx.utils import tree_flatten, tree_unflatten
+    from safetensors.numpy import save_file
+
+    mx.set_default_device(mx.cpu)
+    module, config = MODELS[name]
+    source = load_module(module)
+    model = source.Model(source.ModelArgs.from_dict(config))
+    rng = np.random.default_rng(7)
+    around = 0 if name.startswith("gemma") else 1  # Gemma's norms add the one
+    weights = {key: random_weight(rng, key, value.shape, around).astype(np.float32)
+               for key, value in tree_flatten(model.parameters())}
+    model.update(tree_unflatten([(key, mx.array(value)) for key, value in weights.items()]))
+    save_file({key: np.ascontiguousarray(value) for key, value in published(name, weights).items()},
+              folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return np.array(model(mx.array([tokens]))[0])
