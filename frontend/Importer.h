@@ -46,6 +46,9 @@ struct Model {
   std::vector<std::string> warnings; ///< one line each
 };
 
+/// Elements of a language model's cache of keys and values.
+enum class CacheType { F16, F32 };
+
 struct ImportOptions {
   /// Fixed shapes or symbolic ones, per input name: `1x3x48x320`; a part that
   /// is a name with bounds, `batch:1..16`, stays dynamic. Inputs not listed
@@ -55,6 +58,7 @@ struct ImportOptions {
   int64_t defaultDimMax = 0; ///< 0: the importer's own default per kind
   /// Positions that a language model's sequences have at most; 0: as trained.
   int64_t context = 0;
+  CacheType cache = CacheType::F16;
 };
 
 /// One unsupported thing of a model, for `inspect` and for the error that

@@ -39,6 +39,11 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
               cl::desc("Positions that sequences of a language model may have "
                        "(default: as many as it was made for)"),
               cl::sub(command)),
+      cache("kv-cache", cl::init(CacheType::F16),
+            cl::desc("Keys and values that a language model keeps"),
+            cl::values(clEnumValN(CacheType::F16, "f16", "16 bits (default)"),
+                       clEnumValN(CacheType::F32, "f32", "32 bits")),
+            cl::sub(command)),
       images("image", cl::value_desc("input=224x224,mean=M:M:M,std=S:S:S,rgb"),
              cl::desc("Prepare PNG and JPEG files for an input: size in "
                       "pixels; mean and std of pixel values divided by 255, "
@@ -78,6 +83,7 @@ CompileOptions CompileFlags::get() {
   options.target = target;
   options.shapes = shapes;
   options.context = context;
+  options.cache = cache;
   options.images = images;
   options.keepFloat = keepFloat;
   options.calibration = calibration;
@@ -88,8 +94,8 @@ CompileOptions CompileFlags::get() {
 
 std::string CompileFlags::findGiven() {
   const std::reference_wrapper<const cl::Option> all[] = {
-      quantize,  activations, target,  context, images,
-      keepFloat, calibration, kernels, timings};
+      quantize, activations, target,      context, cache,
+      images,   keepFloat,   calibration, kernels, timings};
   for (const cl::Option &flag : all)
     if (flag.getNumOccurrences())
       return ("--" + flag.ArgStr).str();

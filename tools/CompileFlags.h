@@ -25,6 +25,7 @@ private:
   llvm::cl::opt<std::string> target;
   llvm::cl::list<std::string> shapes;
   llvm::cl::opt<unsigned> context;
+  llvm::cl::opt<CacheType> cache;
   llvm::cl::list<std::string> images, keepFloat, calibration;
   llvm::cl::opt<cpu::Providers> kernels;
   llvm::cl::opt<std::string> timings;

@@ -110,6 +110,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   if (!importOptions)
     return importOptions.takeError();
   importOptions->context = options.context;
+  importOptions->cache = options.cache;
   if (!options.calibration.empty() && options.quantize == Quantization::None)
     return createStringError("--calibrate is for --quantize int8");
   if (!options.keepFloat.empty() && options.quantize == Quantization::None)

@@ -20,6 +20,7 @@ struct CompileOptions {
   std::string timings; ///< table of kernel times; empty: the one that ships
   unsigned threads = 0;
   unsigned context = 0; ///< 0: the model's own
+  CacheType cache = CacheType::F16;
 };
 
 struct CompileResult {

@@ -23,9 +23,11 @@ struct Rotation {
 
 class Builder {
 public:
-  Builder(const DecoderConfig &config, int64_t context, TensorSource &source,
-          GraphBuilder &graph)
-      : config(config), context(context), source(source), graph(graph) {}
+  Builder(const DecoderConfig &config, int64_t context, CacheType cache,
+          TensorSource &source, GraphBuilder &graph)
+      : config(config), context(context), source(source), graph(graph),
+        cacheType(cache == CacheType::F32 ? graph.getBuilder().getF32Type()
+                                          : graph.getBuilder().getF16Type()) {}
 
   llvm::Expected<OwningOpRef<ModuleOp>> build();
 
@@ -77,6 +79,7 @@ private:
   int64_t context;
   TensorSource &source;
   GraphBuilder &graph;
+  Type cacheType;
 
   Location loc = graph.getBuilder().getUnknownLoc();
   int64_t layer = -1; ///< -1: outside of layers
@@ -243,8 +246,7 @@ Value Builder::attention(Value x) {
   if (own.window > 0)
     capacity = std::min(context, own.window + maxRows);
   std::string cache = "cache." + std::to_string(layer);
-  graph.createCache(cache, kvHeads, size, capacity,
-                    graph.getBuilder().getF16Type());
+  graph.createCache(cache, kvHeads, size, capacity, cacheType);
   nn::CacheAppendOp::create(graph.getBuilder(), loc, cache, k, v, positions,
                             sequences);
   double queryScale =
@@ -360,13 +362,6 @@ llvm::Expected<OwningOpRef<ModuleOp>> Builder::build() {
 
 } // namespace
 
-llvm::Expected<OwningOpRef<ModuleOp>> buildDecoder(const DecoderConfig &config,
-                                                   int64_t context,
-                                                   TensorSource &source,
-                                                   GraphBuilder &builder) {
-  return Builder(config, context, source, builder).build();
-}
-
 llvm::Error importDecoder(const DecoderConfig &config,
                           const ImportOptions &options, TensorSource &source,
                           GraphBuilder &builder, Model &model) {
@@ -379,7 +374,8 @@ llvm::Error importDecoder(const DecoderConfig &config,
     return llvm::createStringError("--context " + llvm::Twine(context) +
                                    ": the model was made for " +
                                    llvm::Twine(config.context) + " positions");
-  auto module = buildDecoder(config, context, source, builder);
+  auto module =
+      Builder(config, context, options.cache, source, builder).build();
   if (!module)
     return module.takeError();
   model.module = std::move(*module);

@@ -32,13 +32,8 @@ std::vector<Unsupported> findUnsupported(const DecoderConfig &config);
 
 /// Builds the entry: inputs `tokens`, `positions`, `sequences` (i32 [tokens])
 /// and `outputs` (i32 [outputs], rows whose logits are wanted); result
-/// `logits` [outputs, vocabulary]. `context` bounds positions.
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-buildDecoder(const DecoderConfig &config, int64_t context, TensorSource &source,
-             GraphBuilder &builder);
-
-/// buildDecoder as an importer wants it: checks the options and fills the
-/// model's module, warnings and DecoderInfo, but for what the tokenizer and its
+/// `logits` [outputs, vocabulary]. Checks the options and fills the model's
+/// module, warnings and DecoderInfo, but for what the tokenizer and its
 /// neighbours say.
 llvm::Error importDecoder(const DecoderConfig &config,
                           const ImportOptions &options, TensorSource &source,

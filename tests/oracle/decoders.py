@@ -26,7 +26,7 @@ GEMMA3 = {"num_hidden_layers": 7, "head_dim": 32, "rms_norm_eps": 1e-6, "rope_lo
           "sliding_window_pattern": 6}
 NEOX = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3, "intermediate_size": 256,
         "layer_norm_eps": 1e-5, "vocab_size": 160, "max_position_embeddings": 256, "rotary_emb_base": 10000,
-        "rotary_pct": 0.25}
+        "rotary_pct": 0.25, "hidden_act": "gelu_pytorch_tanh"}  # mlx-lm knows no other
 
 # Name: (module of mlx-lm, config.json).
 MODELS = {
@@ -39,7 +39,7 @@ MODELS = {
     "qwen3": ("qwen3", {**BASE, "model_type": "qwen3", "head_dim": 32}),
     "smollm3": ("smollm3", {**BASE, "model_type": "smollm3", "num_hidden_layers": 4, "no_rope_layer_interval": 4}),
     "gemma2": ("gemma2", {**BASE, "model_type": "gemma2", "head_dim": 32, "attn_logit_softcapping": 50.0,
-                          "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24.0, "sliding_window": 4096}),
+                          "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24.0, "sliding_window": 4096, "tie_word_embeddings": True}),
     "gemma3": ("gemma3_text", {**BASE, "model_type": "gemma3_text", **GEMMA3}),
     "phi3": ("phi3", {**BASE, "model_type": "phi3"}),
     "gpt-neox": ("gpt_neox", {**NEOX, "model_type": "gpt_neox"}),
