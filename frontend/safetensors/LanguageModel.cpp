@@ -1,9 +1,11 @@
 //===- LanguageModel.cpp - Folders of decoder language models -------------===//
 #include "frontend/safetensors/LanguageModel.h"
 #include "frontend/Json.h"
+#include "frontend/chat/Template.h"
 #include "frontend/decoder/Builder.h"
 #include "frontend/tokenizer/Tokenizer.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -119,6 +121,56 @@ llvm::Error readGeneration(StringRef folder, DecoderInfo &info) {
   return llvm::Error::success();
 }
 
+/// A special token of tokenizer_config.json: text, or an object with it.
+std::optional<StringRef> getTokenText(const llvm::json::Value *value) {
+  if (!value)
+    return std::nullopt;
+  if (const llvm::json::Object *object = value->getAsObject())
+    return object->getString("content");
+  return value->getAsString();
+}
+
+/// The text of a folder's template: chat_template.jinja, or of
+/// tokenizer_config.json, where a list may have several by name.
+std::string findTemplate(StringRef folder, const llvm::json::Object &config) {
+  auto file = llvm::MemoryBuffer::getFile(join(folder, "chat_template.jinja"));
+  if (file)
+    return (*file)->getBuffer().str();
+  const llvm::json::Value *value = config.get("chat_template");
+  if (!value)
+    return "";
+  if (const llvm::json::Array *named = value->getAsArray()) {
+    for (const llvm::json::Value &item : *named)
+      if (const llvm::json::Object *object = item.getAsObject())
+        if (object->getString("name") == "default")
+          return object->getString("template").value_or("").str();
+    return "";
+  }
+  return value->getAsString().value_or("").str();
+}
+
+/// The table of the folder's chat template; empty where it has none.
+llvm::Expected<std::vector<uint8_t>> buildChatTemplate(StringRef folder) {
+  std::string path = join(folder, "tokenizer_config.json");
+  llvm::json::Object config;
+  if (llvm::sys::fs::exists(path)) {
+    llvm::Expected<llvm::json::Object> object = readJsonObject(path);
+    if (!object)
+      return object.takeError();
+    config = std::move(*object);
+  }
+  std::string source = findTemplate(folder, config);
+  if (source.empty())
+    return std::vector<uint8_t>();
+  chat::Variables variables;
+  for (StringRef name : {"bos_token", "eos_token", "unk_token", "sep_token",
+                         "pad_token", "cls_token"})
+    if (std::optional<StringRef> text = getTokenText(config.get(name)))
+      variables.push_back({name.str(), text->str()});
+  return chat::compileTemplate(source, folder.str() + ": chat_template",
+                               variables);
+}
+
 } // namespace
 
 llvm::Expected<std::vector<Unsupported>>
@@ -157,6 +209,12 @@ llvm::Error importLanguageModel(StringRef folder, const Config &config,
   if (!tokenizer)
     return tokenizer.takeError();
   model.decoder->tokenizer = std::move(*tokenizer);
+  llvm::Expected<std::vector<uint8_t>> chatTemplate = buildChatTemplate(folder);
+  if (chatTemplate)
+    model.decoder->chatTemplate = std::move(*chatTemplate);
+  else
+    model.warnings.push_back(llvm::toString(chatTemplate.takeError()) +
+                             "; `chat` will use ChatML's");
   if (llvm::Error error = readGeneration(folder, *model.decoder))
     return error;
   if (model.decoder->stops.empty())

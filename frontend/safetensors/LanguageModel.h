@@ -7,7 +7,8 @@
 namespace pare::safetensors {
 
 /// Builds `model` from a folder's config.json and tensors. Reads of the folder:
-/// tokenizer.json (or tokenizer.model), generation_config.json. Without a
+/// tokenizer.json (or tokenizer.model), tokenizer_config.json,
+/// chat_template.jinja, generation_config.json. Without a
 /// tokenizer there is a warning, and the artifact gives logits only.
 llvm::Error importLanguageModel(llvm::StringRef folder, const Config &config,
                                 const Tensors &tensors,
