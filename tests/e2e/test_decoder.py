@@ -1,5 +1,7 @@
 """Decoders of every architecture: folder → artifact → logits."""
 
+import json
+
 import numpy as np
 import pytest
 from oracle import artifact, decoders
@@ -28,3 +30,26 @@ def test_logits(name, tmp_path):
     # Only the rows asked for, in the order asked for.
     [some] = artifact.run(binary, feeds(TOKENS, outputs=[40, 7])).values()
     assert np.array_equal(some, got[[40, 7]])
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes, flags, message",
+    [
+        ({"intermediate_size": 95}, (), "has shape 96x64, config.json expects 95x64"),
+        ({"num_hidden_layers": 4}, (), "tensor 'model.layers.3.input_layernorm.weight' is missing"),
+        ({"attention_bias": True}, (), "tensor 'model.layers.0.self_attn.q_proj.bias' is missing"),
+        ({}, ("--context=257",), "--context 257: the model was made for 256 positions"),
+        ({}, ("--shape=tokens=1x3",), "--context bounds the positions"),
+    ],
+)
+def test_contradictions(changes, flags, message, tmp_path):
+    decoders.make("llama", tmp_path, [1, 2])
+    change_config(tmp_path, **changes)
+    done = artifact.call(artifact.PARE, "compile", tmp_path, "-o", tmp_path / "model", *flags, check=False)
+    assert done.returncode == 1 and message in done.stderr
+    assert not (tmp_path / "model").exists()
