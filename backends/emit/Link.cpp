@@ -67,12 +67,16 @@ static Error checkSpace(ArrayRef<std::string> args, StringRef output) {
                            folder.str().c_str(), needed / 1000);
 }
 
+/// The graph is text of many repetitions, which tools read compressed too.
+constexpr const char *kCompressGraph = "--compress-sections=.pare.graph=zlib:9";
+
 /// Runs lld; an error has its first line.
 static Error link(std::vector<std::string> args, StringRef output) {
   if (Error error = checkSpace(args, output))
     return error;
-  args.insert(args.begin(), {"ld.lld", "--build-id=none", "-z", "noexecstack",
-                             "--threads=1", "-o", output.str()});
+  args.insert(args.begin(),
+              {"ld.lld", "--build-id=none", "-z", "noexecstack", "--threads=1",
+               kCompressGraph, "-o", output.str()});
   std::vector<const char *> argv;
   for (const std::string &arg : args)
     argv.push_back(arg.c_str());

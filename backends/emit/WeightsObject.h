@@ -3,7 +3,8 @@
 // Writes an ELF object straight to disk, tensor by tensor, so that memory is
 // bounded by the largest tensor and not by the model. It holds the weights in
 // a page-aligned read-only section, and the final graph in one that is not
-// loaded; both reach the executable through the linker.
+// loaded; both reach the executable through the linker, which compresses the
+// graph (`readelf -z -p .pare.graph FILE` shows its text).
 //
 //===----------------------------------------------------------------------===//
 #ifndef PARE_BACKENDS_EMIT_WEIGHTSOBJECT_H

@@ -4,6 +4,7 @@ import json
 import statistics
 import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,24 @@ def program_headers(path):
     return [struct.unpack_from("<I", table, i * size)[0] for i in range(count)]
 
 
+def section(path, name):
+    """The bytes of an ELF file's section, decompressed, and the size that they take in the file."""
+    data = path.read_bytes()
+    at, size, count, names = *struct.unpack_from("<Q", data, 40), *struct.unpack_from("<HHH", data, 58)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", data, at + i * size) for i in range(count)]
+    compressed = 0x800
+    for header in headers:
+        start = headers[names][4] + header[0]
+        if data[start : data.index(0, start)] == name.encode():
+            body = data[header[4] : header[4] + header[5]]
+            # Elf64_Chdr: 24 bytes, the first of them the method; 1 is zlib.
+            if header[2] & compressed:
+                assert struct.unpack_from("<I", body)[0] == 1
+                return zlib.decompress(body[24:]), len(body)
+            return body, len(body)
+    raise AssertionError(f"{path} has no section {name}")
+
+
 def info(binary, *flags):
     return json.loads(artifact.call(binary, "info", "--json", *flags).stdout)
 
@@ -44,6 +63,17 @@ def test_static_and_small_without_weights(model, compiled):
     interpreter, dynamic = 3, 2
     assert not {interpreter, dynamic} & set(program_headers(binary))
     assert binary.stat().st_size - info(binary)["weights_bytes"] <= MIB
+
+
+@pytest.mark.parametrize("kind", ("exe", "lib"))
+def test_graph_is_kept_small(kind, tmp_path):
+    binary = artifact.compile(MAGIKA.source, tmp_path / "m", f"--emit={kind}")
+    text, size = section(binary.with_suffix(".so") if kind == "lib" else binary, ".pare.graph")
+    assert size < len(text) / 4
+    graph = tmp_path / "graph.mlir"
+    graph.write_bytes(text)
+    printed = artifact.call(artifact.PARE.with_name("pare-opt"), graph).stdout
+    assert "func.func @main" in printed and "nn.matmul" in printed
 
 
 def test_info_names_the_interface(compiled):

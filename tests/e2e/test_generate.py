@@ -21,6 +21,12 @@ def generate(smol, *arguments):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_small_without_weights(smol):
+    weights = json.loads(artifact.call(smol, "info", "--json").stdout)["weights_bytes"]
+    assert weights > 90e6
+    assert os.path.getsize(smol) - weights <= 1.5e6
+
+
 def test_batched_text_is_the_text_alone(smol):
     together = generate(smol, *PROMPTS, *SAMPLED, "--threads", "2")
     alone = [generate(smol, prompt, *SAMPLED, "--threads", "1")[0] for prompt in PROMPTS]
