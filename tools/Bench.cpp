@@ -1,8 +1,10 @@
 //===- Bench.cpp - pare bench ---------------------------------------------===//
 #include "tools/Artifact.h"
+#include "tools/BenchDecoder.h"
 #include "tools/Cli.h"
 #include "tools/CompileFlags.h"
 #include "tools/Report.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -15,7 +17,8 @@ static cl::SubCommand command(
     "Measure latency, throughput, memory and size of a model or artifact\n\n"
     "  pare bench ./minilm --threads 1,2 --shape input_ids=1x128\n"
     "  pare bench ./minilm.int8 --vs ./minilm.f32\n"
-    "  pare bench model.onnx --quantize int8 --profile\n");
+    "  pare bench model.onnx --quantize int8 --profile\n"
+    "  pare bench model.gguf -p 512 -n 128 -t 1,2\n");
 
 static cl::opt<std::string> subject(cl::Positional, cl::Required,
                                     cl::desc("MODEL|ARTIFACT"),
@@ -29,6 +32,29 @@ static cl::list<unsigned> threads("threads", cl::CommaSeparated,
                                   cl::desc("Numbers of threads (default: the "
                                            "artifact's own)"),
                                   cl::sub(command));
+static cl::alias threadsAlias("t", cl::CommaSeparated, cl::NotHidden,
+                              cl::aliasopt(threads), cl::desc("--threads"));
+static cl::opt<std::string>
+    promptTokens("p", cl::value_desc("n"),
+                 cl::desc("Tokens of a language model's prompt (default: 512)"),
+                 cl::sub(command));
+static cl::opt<std::string>
+    answerTokens("n", cl::value_desc("n"),
+                 cl::desc("Tokens that it generates (default: 128)"),
+                 cl::sub(command));
+static cl::opt<std::string>
+    repetitions("r", cl::value_desc("n"),
+                cl::desc("Times that it repeats both in a round (default: 3)"),
+                cl::sub(command));
+static cl::opt<std::string>
+    batch("b", cl::value_desc("n"),
+          cl::desc("Sequences that it generates together (default: 1)"),
+          cl::sub(command));
+static cl::opt<std::string>
+    weightsMemory("weights-memory", cl::value_desc("map|huge|both"),
+                  cl::desc("Its weights in the file, or a copy in huge pages "
+                           "(default: both)"),
+                  cl::sub(command));
 static CompileFlags flags(command);
 static cl::opt<unsigned> runs("runs", cl::init(0), cl::value_desc("n"),
                               cl::desc("Timed runs per round (default: about "
@@ -46,10 +72,11 @@ static cl::opt<bool> quiet("quiet", cl::desc("Print nothing but results"),
 
 namespace {
 struct Options {
-  CompileOptions compile;            ///< of subjects that are models
-  std::vector<std::string> subjects; ///< the first, and that of --vs
-  std::vector<unsigned> threads;     ///< 0: the artifact's default
-  std::string compileFlag;           ///< one that was given
+  CompileOptions compile;                    ///< of subjects that are models
+  std::vector<std::string> subjects;         ///< the first, and that of --vs
+  std::vector<unsigned> threads;             ///< 0: the artifact's default
+  std::string compileFlag;                   ///< one that was given
+  std::vector<std::string> decoderArguments; ///< that only they take
   unsigned runs, rounds;
   bool profile, json, quiet;
 };
@@ -253,6 +280,13 @@ static Options getOptions() {
   options.threads = threads;
   if (options.threads.empty())
     options.threads = {0};
+  for (const cl::opt<std::string> *option :
+       {&promptTokens, &answerTokens, &repetitions, &batch, &weightsMemory})
+    if (option->getNumOccurrences())
+      options.decoderArguments.insert(
+          options.decoderArguments.end(),
+          {(option->ArgStr.size() == 1 ? "-" : "--") + option->ArgStr.str(),
+           option->getValue()});
   options.runs = runs;
   options.rounds = rounds ? rounds : versus.empty() ? 1 : 5;
   options.profile = profile;
@@ -299,6 +333,51 @@ measureAll(ArrayRef<Artifact> artifacts, const Options &options,
   return std::move(results);
 }
 
+/// Whether all are language models: those have a measurement of their own,
+/// which takes other options.
+static Expected<bool> areLanguageModels(ArrayRef<Artifact> artifacts,
+                                        const Options &options,
+                                        const TemporaryFolder &folder) {
+  const Artifact *yes = nullptr, *no = nullptr;
+  for (const Artifact &artifact : artifacts) {
+    Expected<bool> is = isLanguageModel(artifact, folder);
+    if (!is)
+      return is.takeError();
+    (*is ? yes : no) = &artifact;
+  }
+  if (yes && no)
+    return createStringError("--vs: '" + yes->label +
+                             "' is a language model and '" + no->label +
+                             "' is not");
+  if (no && !options.decoderArguments.empty())
+    return createStringError(options.decoderArguments.front() +
+                             " is for language models, which '" + no->label +
+                             "' is not");
+  StringRef other = options.runs                      ? "--runs"
+                    : !options.compile.shapes.empty() ? "--shape"
+                                                      : "";
+  if (yes && !other.empty())
+    return createStringError(other + " is not for language models, as '" +
+                             yes->label + "' is one: give -p, -n and -r");
+  return yes != nullptr;
+}
+
+static DecoderBenchOptions getDecoderOptions(const Options &options) {
+  DecoderBenchOptions result;
+  result.arguments = options.decoderArguments;
+  if (options.threads.front())
+    result.arguments.insert(
+        result.arguments.end(),
+        {"-t",
+         join(map_range(options.threads,
+                        [](unsigned count) { return std::to_string(count); }),
+              ",")});
+  result.rounds = options.rounds;
+  result.profile = options.profile;
+  result.json = options.json;
+  return result;
+}
+
 static int run() {
   // Copied: compiling a model resets every option to its default.
   const Options options = getOptions();
@@ -309,6 +388,15 @@ static int run() {
   auto artifacts = openArtifacts(options, *folder, console);
   if (!artifacts)
     return console.fail(artifacts.takeError());
+  Expected<bool> tokens = areLanguageModels(*artifacts, options, *folder);
+  if (!tokens)
+    return console.fail(tokens.takeError());
+  if (*tokens) {
+    if (Error error = benchDecoders(*artifacts, getDecoderOptions(options),
+                                    *folder, console))
+      return console.fail(std::move(error));
+    return 0;
+  }
   auto results = measureAll(*artifacts, options, *folder, console);
   if (!results)
     return console.fail(results.takeError());

@@ -116,6 +116,7 @@ static void putJson(Writer &text, const PareModel &model, bool verified) {
     text.put(",\"context\":").num(decoder->context);
     text.put(",\"vocabulary\":").num(decoder->vocabulary);
     text.put(",\"cache_bytes\":").unsignedNum(decoder->cache_bytes);
+    text.put(",\"tokenizer_bytes\":").unsignedNum(decoder->tokenizer_bytes);
   }
   text.put(",\"onednn_steps\":").num(countLibrarySteps(model));
   text.put(",\"weights_bytes\":").unsignedNum(model.weights_bytes);

@@ -150,6 +150,7 @@ def test_bench_of_a_model(tmp_path):
     source = bad_models.save(tmp_path, bad_models.small())
     table = pare("bench", source, "--runs=3").stdout.splitlines()
     assert len(table) == 2 and "p50 ms" in table[0] and "x 2x4" in table[1]
+    check_refused(pare("bench", source, "-p", "8", "--quiet", check=False), "-p", "language models")
     check_refused(pare("bench", tmp_path / "absent", "--quiet", check=False), "absent")
 
 

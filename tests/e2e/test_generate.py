@@ -76,3 +76,40 @@ def test_bench_counts_the_weights_of_a_token(smol):
     # All of the file but embeddings of other tokens: those of SmolLM2 are its output layer too.
     assert 0.9 < answer["weight_bytes"] / os.path.getsize(language_models.SMOLLM2) < 1.1
     assert 0 < answer["of_read_bandwidth"] < 2
+
+
+SHORT = ["-p", "8", "-n", "2", "-r", "1", "-t", "1,2"]
+
+
+def bench(*arguments, check=True):
+    return artifact.call(artifact.PARE, "bench", *arguments, check=check)
+
+
+def test_pare_bench_prints_the_artifacts_table(smol):
+    for subject in (smol, language_models.SMOLLM2):
+        lines = bench(subject, *SHORT, "-b", "2", "--weights-memory", "map").stdout.splitlines()
+        rows = [line.split("+-")[0].split() for line in lines if line.startswith(("pp8 ", "tg2 x2 "))]
+        assert len(rows) == 4 and all(float(row[-1]) > 0 for row in rows), lines
+
+
+def test_pare_bench_compares_tokens_per_second(smol):
+    done = bench(smol, "--vs", smol, *SHORT, "--weights-memory=map", "--rounds=2", "--json")
+    result = json.loads(done.stdout)
+    a, b = (m["tests"] for m in result["measurements"])
+    assert [(t["test"], t["threads"]) for t in a] == [("pp8", 1), ("tg2", 1), ("pp8", 2), ("tg2", 2)]
+    assert [r["tokens_per_s"] for r in result["ratios"]] == pytest.approx(
+        [x["tokens_per_s"] / y["tokens_per_s"] for x, y in zip(a, b)])
+    [alone] = json.loads(bench(smol, *SHORT, "--weights-memory=map", "--json").stdout)["measurements"]
+    assert 0.9e8 < alone["tests"][1]["weight_bytes"] < 1.1e8
+    table = bench(smol, "--vs", smol, *SHORT, "--weights-memory=map", "--rounds=1").stdout.splitlines()
+    assert len(table) == 9 and "tokens/s" in table[0] and "ratio" in table[0]
+
+
+@pytest.mark.parametrize("flags, word", (
+    (["--runs=2"], "--runs"), (["--shape=tokens=8"], "--shape"), (["--profile", "--json"], "--profile"),
+    (["-p", "100000"], "context"), (["-r", "x"], "'x'"),
+))
+def test_pare_bench_refuses(flags, word, smol):
+    done = bench(smol, *flags, "--quiet", check=False)
+    assert done.returncode == 1 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and word in done.stderr
