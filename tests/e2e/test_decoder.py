@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from oracle import artifact, decoders
+from oracle import artifact, decoders, language_models
 
 TOKENS = np.random.default_rng(1).integers(0, 160, 48)
 
@@ -30,6 +30,30 @@ def test_logits(name, tmp_path):
     # Only the rows asked for, in the order asked for.
     [some] = artifact.run(binary, feeds(TOKENS, outputs=[40, 7])).values()
     assert np.array_equal(some, got[[40, 7]])
+
+
+F32 = ("--activations=f32", "--kv-cache=f32", "--context=2048")
+
+
+@pytest.mark.parametrize("name", ["smollm2", "gemma3"])
+def test_real_models(name, tmp_path):
+    path = language_models.SMOLLM2 if name == "smollm2" else language_models.gemma3()
+    model = decoders.load_gguf(path)
+    binary = artifact.compile(path, tmp_path / name, *F32)
+    tokens = np.random.default_rng(2).integers(100, 40000, 40)
+    [got] = artifact.run(binary, feeds(tokens)).values()
+    assert artifact.scaled_error(got, model(tokens)) < 1e-4
+    # Greedy text, up to where the oracle itself is undecided.
+    flags = ["--temperature", "0", "--max-tokens", "24", "--ignore-stop-tokens", "--json", "--logprobs", "2", "--quiet"]
+    for prompt in ("The sky is", "Once upon a time"):
+        [answer] = map(json.loads, artifact.call(binary, "generate", prompt, *flags).stdout.splitlines())
+        chosen = [step["id"] for step in answer["logprobs"]]
+        ids = decoders.encode_words(path, prompt)
+        assert len(ids) == answer["prompt_tokens"]
+        want = model(ids + chosen[:-1])[-len(chosen) :]
+        best = np.sort(want, -1)[:, ::-1]
+        decided = (best[:, 0] - best[:, 1]) > 1e-3
+        assert (want.argmax(-1) == chosen)[decided].all() and decided.sum() > 20
 
 
 def change_config(folder, **changes):

@@ -97,3 +97,91 @@ def make(name, folder, tokens):
               folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
     return np.array(model(mx.array([tokens]))[0])
+
+
+# Names of a layer's tensors in GGUF and in transformers' files.
+LAYER = {
+    "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}
+LLAMA = {**LAYER, "ffn_norm": "post_attention_layernorm"}
+GEMMA = {**LAYER, "ffn_norm": "pre_feedforward_layernorm", "post_attention_norm": "post_attention_layernorm",
+         "post_ffw_norm": "post_feedforward_layernorm", "attn_q_norm": "self_attn.q_norm",
+         "attn_k_norm": "self_attn.k_norm"}
+
+
+def split_pairs(weight, heads):
+    """Rows of Llama's Q or K as transformers has them: GGUF pairs neighbours."""
+    return weight.reshape(heads, -1, 2, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def load_gguf(path):
+    """The real model of a GGUF file (Llama's layers or Gemma 3's) in mlx-lm, its
+    weights decoded to f32: a function from tokens to logits.
+
+    mlx-lm rounds the scale of Gemma's embedding to bf16, transformers does not
+    in f32: what is lost goes into the embedding, and out of the logits again.
+    """
+    import gguf
+    import mlx.core as mx
+
+    mx.set_default_device(mx.cpu)
+    reader = gguf.GGUFReader(path)
+    kind = reader.fields["general.architecture"].contents()
+
+    def field(key, default=None):
+        found = reader.fields.get(f"{kind}.{key}")
+        return found.contents() if found else default
+
+    heads, kv_heads = field("attention.head_count"), field("attention.head_count_kv")
+    names, weights = (GEMMA if kind == "gemma3" else LLAMA), {}
+    for tensor in reader.tensors:
+        value = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        head, *rest = tensor.name.removesuffix(".weight").split(".")
+        name = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}.get(head)
+        if head == "blk":
+            name = f"model.layers.{rest[0]}.{names[rest[1]]}"
+            if kind == "llama" and rest[1] in ("attn_q", "attn_k"):
+                value = split_pairs(value, heads if rest[1] == "attn_q" else kv_heads)
+        if kind == "gemma3" and name.endswith("norm"):
+            value = value - 1
+        weights[name + ".weight"] = mx.array(value)
+    hidden = field("embedding_length")
+    config = {
+        "hidden_size": hidden, "num_hidden_layers": field("block_count"),
+        "intermediate_size": field("feed_forward_length"), "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "head_dim": field("attention.key_length", hidden // heads),
+        "rms_norm_eps": field("attention.layer_norm_rms_epsilon"), "rope_theta": field("rope.freq_base"),
+        "vocab_size": weights["model.embed_tokens.weight"].shape[0], "tie_word_embeddings": True,
+        "max_position_embeddings": field("context_length"),
+    }
+    if kind == "gemma3":
+        config |= {"model_type": "gemma3_text", "query_pre_attn_scalar": config["head_dim"],
+                   "sliding_window": field("attention.sliding_window"), "sliding_window_pattern": 6,
+                   "rope_local_base_freq": 10000.0, "rope_global_base_freq": config["rope_theta"]}
+        source = load_module("gemma3_text")
+    else:
+        config |= {"model_type": "llama"}
+        source = load_module("llama")
+    scale = np.sqrt(hidden)
+    lost = 1.0 if kind == "llama" else scale / mx.array(scale, mx.bfloat16).astype(mx.float32).item()
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"] * lost
+    model = source.Model(source.ModelArgs.from_dict(config))
+    model.load_weights(list(model.sanitize(weights).items()))
+    return lambda tokens: np.array(model(mx.array([list(map(int, tokens))]))[0] / lost)
+
+
+def encode_words(path, text):
+    """Ids of a text whose words are all single tokens of a GGUF file."""
+    import gguf
+
+    fields = gguf.GGUFReader(path).fields
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    space = "Ġ" if fields["tokenizer.ggml.model"].contents() == "gpt2" else "▁"
+    first, *rest = text.split(" ")
+    ids = [tokens.index(word) for word in [first, *(space + word for word in rest)]]
+    adds_bos = fields.get("tokenizer.ggml.add_bos_token")
+    if adds_bos and adds_bos.contents():
+        ids.insert(0, fields["tokenizer.ggml.bos_token_id"].contents())
+    return ids
