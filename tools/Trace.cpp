@@ -3,6 +3,7 @@
 #include "passes/reference/Interpreter.h"
 #include "tools/Cli.h"
 #include "tools/Report.h"
+#include <numeric>
 #include <random>
 
 using namespace llvm;
@@ -184,8 +185,11 @@ Expected<Interface> ArtifactTrace::getInterface() {
   return std::move(interface);
 }
 
-/// The op of each value; a profile of one run has them.
+/// The op of each value; a profile of one run has them. A language model's
+/// profile is of texts, so that its values have none.
 Expected<StringMap<std::string>> ArtifactTrace::getOps(const Inputs &inputs) {
+  if (inputs.count("tokens") && inputs.count("sequences"))
+    return StringMap<std::string>();
   std::vector<std::string> arguments = {"bench", "--json", "--profile",
                                         "--runs=1", "--warmup=0"};
   for (const auto &[name, tensor] : inputs) {
@@ -247,8 +251,19 @@ Expected<Trace> ArtifactTrace::run(const Inputs &inputs) {
 // Inputs
 //===----------------------------------------------------------------------===//
 
+/// Whether the inputs are rows of a language model (decoder/Builder.h).
+static bool hasRows(const Interface &interface) {
+  return all_of(
+      ArrayRef<StringRef>{"tokens", "positions", "sequences", "outputs"},
+      [&](StringRef name) {
+        return any_of(interface.inputs, [&](const InputSpec &input) {
+          return input.name == name;
+        });
+      });
+}
+
 static HostTensor makeInput(StringRef name, mlir::RankedTensorType type,
-                            std::mt19937_64 &random) {
+                            bool isOfRows, std::mt19937_64 &random) {
   HostTensor tensor(type);
   mlir::Type element = type.getElementType();
   if (mlir::isa<mlir::FloatType>(element)) {
@@ -259,6 +274,13 @@ static HostTensor makeInput(StringRef name, mlir::RankedTensorType type,
     return tensor;
   }
   std::vector<int64_t> values(type.getNumElements());
+  if (isOfRows && name != "tokens") {
+    // One sequence from its start; logits of each row.
+    if (name != "sequences")
+      std::iota(values.begin(), values.end(), 0);
+    tensor.write<int64_t>(values);
+    return tensor;
+  }
   for (int64_t &value : values)
     value = name == "attention_mask" || element.isInteger(1) ? 1
             : name == "token_type_ids"                       ? 0
@@ -270,6 +292,7 @@ static HostTensor makeInput(StringRef name, mlir::RankedTensorType type,
 
 Expected<Inputs> makeInputs(const Interface &interface, Inputs given,
                             uint64_t seed) {
+  bool isOfRows = hasRows(interface);
   SmallVector<int64_t> symbols(interface.bounds.size(), 0);
   for (const InputSpec &input : interface.inputs) {
     auto it = given.find(input.name);
@@ -289,7 +312,7 @@ Expected<Inputs> makeInputs(const Interface &interface, Inputs given,
         int64_t &size = symbols[symbol.getPosition()];
         auto [min, max] = interface.bounds[symbol.getPosition()];
         if (!size)
-          size = std::clamp<int64_t>(axis ? 32 : 1, min, max);
+          size = std::clamp<int64_t>(axis || isOfRows ? 32 : 1, min, max);
       }
   std::mt19937_64 random(seed);
   Inputs inputs;
@@ -301,7 +324,7 @@ Expected<Inputs> makeInputs(const Interface &interface, Inputs given,
     }
     auto type = mlir::RankedTensorType::get(nn::evaluate(input.shape, symbols),
                                             input.element);
-    inputs[input.name] = makeInput(input.name, type, random);
+    inputs[input.name] = makeInput(input.name, type, isOfRows, random);
   }
   if (!given.empty())
     return createStringError("no input is called '" + given.begin()->first +

@@ -54,7 +54,8 @@ public:
 /// Inputs for `interface`: those given, and for the rest numbers drawn from
 /// `seed`, floats in [-1, 1) and small indices, attention masks of 1 and token
 /// types of 0. Dynamic dimensions that no given input fixes are small: 1 along
-/// the first axis, 32 along others, or as near as their bounds allow.
+/// the first axis, 32 along others, or as near as their bounds allow. A
+/// language model gets 32 tokens of one sequence.
 llvm::Expected<Inputs> makeInputs(const Interface &interface, Inputs given,
                                   uint64_t seed);
 

@@ -56,6 +56,15 @@ def test_real_models(name, tmp_path):
         assert (want.argmax(-1) == chosen)[decided].all() and decided.sum() > 20
 
 
+def test_diff(tmp_path):
+    decoders.make("qwen3", tmp_path, [1])
+    binary = artifact.compile(tmp_path, tmp_path / "model", "--kv-cache=f32")
+    report = artifact.call(artifact.PARE, "diff", binary, tmp_path, "--json").stdout
+    rows = json.loads(report)["values"]
+    assert any(row["name"].startswith("layer.2.") for row in rows)
+    assert max(row["max_error"] for row in rows) < 1e-2
+
+
 def change_config(folder, **changes):
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
