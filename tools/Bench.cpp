@@ -93,13 +93,6 @@ struct Measurement {
 };
 } // namespace
 
-static double median(std::vector<double> values) {
-  llvm::sort(values);
-  size_t half = values.size() / 2;
-  return values.size() % 2 ? values[half]
-                           : (values[half - 1] + values[half]) / 2;
-}
-
 Error Measurement::add(const json::Value &round) {
   const json::Object *object = round.getAsObject();
   auto number = [&](StringRef key) {

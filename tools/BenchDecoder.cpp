@@ -27,13 +27,6 @@ struct DecoderMeasurement {
 };
 } // namespace
 
-static double median(std::vector<double> values) {
-  llvm::sort(values);
-  size_t half = values.size() / 2;
-  return values.size() % 2 ? values[half]
-                           : (values[half - 1] + values[half]) / 2;
-}
-
 Error DecoderMeasurement::add(const json::Value &round) {
   auto fail = [&] {
     return createStringError(artifact->label +

@@ -7,6 +7,13 @@ using namespace llvm;
 
 namespace pare::tools {
 
+double median(std::vector<double> values) {
+  llvm::sort(values);
+  size_t half = values.size() / 2;
+  return values.size() % 2 ? values[half]
+                           : (values[half - 1] + values[half]) / 2;
+}
+
 std::string formatBytes(uint64_t bytes) {
   if (bytes < 10000)
     return formatv("{0} bytes", bytes);

@@ -9,6 +9,9 @@
 
 namespace pare::tools {
 
+/// The middle of `values`, which are not empty.
+double median(std::vector<double> values);
+
 /// "22.7 MB", "812 bytes".
 std::string formatBytes(uint64_t bytes);
 

@@ -30,7 +30,7 @@ constexpr int64_t kMuchMemory = 192 << 20;
 /// Bytes of one value in huge pages, where the system has them.
 class HugeMemory {
 public:
-  HugeMemory(size_t size, uint8_t value) : size_(size) {
+  HugeMemory(size_t size, uint8_t value) {
     constexpr size_t page = 2 << 20;
     data_ = static_cast<uint8_t *>(
         std::aligned_alloc(page, llvm::alignTo(size, page)));
@@ -43,7 +43,6 @@ public:
 
 private:
   uint8_t *data_;
-  size_t size_;
 };
 
 double wallSeconds() {
@@ -280,17 +279,7 @@ void add(const std::string &name, void (*run)(benchmark::State &, Args...),
 } // namespace
 
 int main(int argc, char **argv) {
-  int kept = 1;
-  for (int i = 1; i < argc; ++i) {
-    llvm::StringRef arg = argv[i];
-    if (arg.consume_front("--target="))
-      target() = pare::test::isa(arg);
-    else
-      argv[kept++] = argv[i];
-  }
-  argc = kept;
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv))
+  if (!initialize(argc, argv))
     return 1;
   for (int threads : {1, 2})
     benchmark::AddCustomContext("read bandwidth " + std::to_string(threads),

@@ -133,17 +133,7 @@ template <typename... Args> void add(const std::string &name, Args &&...args) {
 } // namespace
 
 int main(int argc, char **argv) {
-  int kept = 1;
-  for (int i = 1; i < argc; ++i) {
-    llvm::StringRef arg = argv[i];
-    if (arg.consume_front("--target="))
-      target() = pare::test::isa(arg);
-    else
-      argv[kept++] = argv[i];
-  }
-  argc = kept;
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv))
+  if (!initialize(argc, argv))
     return 1;
   for (Shape shape : {Shape{56, 56, 64, 64, 3, 1},
                       {56, 56, 64, 128, 3, 2},

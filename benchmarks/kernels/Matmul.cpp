@@ -91,17 +91,7 @@ void quantizeRows(benchmark::State &state, int64_t m, int64_t k) {
 } // namespace
 
 int main(int argc, char **argv) {
-  int kept = 1;
-  for (int i = 1; i < argc; ++i) {
-    llvm::StringRef arg = argv[i];
-    if (arg.consume_front("--target="))
-      target() = pare::test::isa(arg);
-    else
-      argv[kept++] = argv[i];
-  }
-  argc = kept;
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv))
+  if (!initialize(argc, argv))
     return 1;
   for (auto format : {MicroKernel::F32, MicroKernel::S8}) {
     benchmark::AddCustomContext(std::string("peak ") + formatName(format),

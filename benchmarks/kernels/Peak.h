@@ -4,6 +4,7 @@
 
 #include "backends/cpu/kernels/Dot.h"
 #include "tests/unit/kernels/Jit.h"
+#include <benchmark/benchmark.h>
 #include <ctime>
 
 namespace pare::bench {
@@ -14,6 +15,22 @@ using namespace cpu;
 inline Isa &target() {
   static Isa isa = test::isa("host");
   return isa;
+}
+
+/// Reads the command line: --target=NAME, and the benchmark library's own.
+/// False, after a message, where it has more.
+inline bool initialize(int &argc, char **argv) {
+  int kept = 1;
+  for (int i = 1; i < argc; ++i) {
+    llvm::StringRef arg = argv[i];
+    if (arg.consume_front("--target="))
+      target() = test::isa(arg);
+    else
+      argv[kept++] = argv[i];
+  }
+  argc = kept;
+  benchmark::Initialize(&argc, argv);
+  return !benchmark::ReportUnrecognizedArguments(argc, argv);
 }
 
 /// CPU time of this thread, so that other load does not count.

@@ -14,6 +14,13 @@ std::vector<Unsupported> findUnsupported(const DecoderConfig &config) {
   return unsupported;
 }
 
+std::string TensorSource::print(ArrayRef<int64_t> shape) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  llvm::interleave(shape, stream, "x");
+  return text;
+}
+
 namespace {
 
 /// Cosines and sines of the rows' angles, [tokens, dims / 2] each.
@@ -162,19 +169,17 @@ Value Builder::splitHeads(Value x, int64_t heads) {
 
 /// Angles are products in f32, as transformers computes them.
 Rotation Builder::rotate(const Rope &rope, StringRef name) {
+  std::optional<Role> role;
+  if (rope.scaling == RopeScaling::Divisors)
+    role = Role::RopeDivisors;
+  else if (rope.scaling == RopeScaling::LongRope && rope.shortDivisors.empty())
+    role = context > rope.originalContext ? Role::RopeLongDivisors
+                                          : Role::RopeShortDivisors;
   std::vector<float> divisors;
-  if (rope.scaling == RopeScaling::Divisors) {
-    if (Value tensor = load(Role::RopeDivisors, {rope.dims / 2}))
+  if (role)
+    if (Value tensor = load(*role, {rope.dims / 2}))
       divisors =
           graph.getStore().get(nn::getWeight(tensor).getSymName()).toF32();
-  } else if (rope.scaling == RopeScaling::LongRope &&
-             rope.shortDivisors.empty()) {
-    Role role = context > rope.originalContext ? Role::RopeLongDivisors
-                                               : Role::RopeShortDivisors;
-    if (Value tensor = load(role, {rope.dims / 2}))
-      divisors =
-          graph.getStore().get(nn::getWeight(tensor).getSymName()).toF32();
-  }
   if (graph.hasFailed())
     return {};
   RopeFrequencies frequencies = getRopeFrequencies(rope, context, divisors);

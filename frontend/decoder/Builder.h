@@ -20,11 +20,14 @@ constexpr int64_t maxRows = 512, maxOutputs = 64;
 class TensorSource {
 public:
   virtual ~TensorSource() = default;
-  virtual bool contains(const TensorName &tensor) const = 0;
   /// Puts a tensor into the store that the graph is built on; returns its name
   /// there. Fails where it is missing or has another shape, by name.
   virtual llvm::Expected<std::string> load(const TensorName &tensor,
                                            llvm::ArrayRef<int64_t> shape) = 0;
+
+protected:
+  /// "576x1536", for messages.
+  static std::string print(llvm::ArrayRef<int64_t> shape);
 };
 
 /// What of a config no graph is built for yet.

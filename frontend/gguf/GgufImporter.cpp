@@ -45,10 +45,6 @@ public:
              GraphBuilder &builder)
       : file(file), architecture(architecture), builder(builder) {}
 
-  bool contains(const decoder::TensorName &tensor) const override {
-    return find(tensor).second;
-  }
-
   llvm::Expected<std::string> load(const decoder::TensorName &name,
                                    llvm::ArrayRef<int64_t> shape) override {
     auto [text, tensor] = find(name);
@@ -72,12 +68,6 @@ private:
     std::string name =
         *getTensorName(tensor, decoder::Naming::Gguf, architecture);
     return {name, file.find(name)};
-  }
-  static std::string print(llvm::ArrayRef<int64_t> shape) {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    llvm::interleave(shape, stream, "x");
-    return text;
   }
 
   const gguf::File &file;

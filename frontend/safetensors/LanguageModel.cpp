@@ -26,10 +26,6 @@ public:
         found[getKey(*name)] = &entry;
   }
 
-  bool contains(const decoder::TensorName &tensor) const override {
-    return found.count(getKey(tensor));
-  }
-
   llvm::Expected<std::string> load(const decoder::TensorName &name,
                                    ArrayRef<int64_t> shape) override {
     auto it = found.find(getKey(name));
@@ -61,12 +57,6 @@ private:
   using Key = std::tuple<decoder::Role, int64_t, int64_t, bool>;
   static Key getKey(const decoder::TensorName &name) {
     return {name.role, name.layer, name.expert, name.isBias};
-  }
-  static std::string print(ArrayRef<int64_t> shape) {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    llvm::interleave(shape, stream, "x");
-    return text;
   }
 
   StringRef path;
