@@ -49,6 +49,13 @@ struct Model {
 /// Elements of a language model's cache of keys and values.
 enum class CacheType { F16, F32 };
 
+/// How adapters come into a model.
+enum class AdapterMode {
+  Auto,   ///< Merge where the weight is float and nothing else uses it
+  Merge,  ///< in the weight, which becomes f32
+  Beside, ///< as ops of their own: the weight keeps its bits
+};
+
 struct ImportOptions {
   /// Fixed shapes or symbolic ones, per input name: `1x3x48x320`; a part that
   /// is a name with bounds, `batch:1..16`, stays dynamic. Inputs not listed
@@ -59,6 +66,8 @@ struct ImportOptions {
   /// Positions that a language model's sequences have at most; 0: as trained.
   int64_t context = 0;
   CacheType cache = CacheType::F16;
+  std::vector<std::string> adapters; ///< folders that PEFT saved
+  AdapterMode adapterMode = AdapterMode::Auto;
 };
 
 /// One unsupported thing of a model, for `inspect` and for the error that

@@ -5,6 +5,28 @@ using namespace llvm;
 
 namespace pare::tools {
 
+AdapterFlags::AdapterFlags(cl::SubCommand &command)
+    : folders("adapter", cl::value_desc("folder"),
+              cl::desc("An adapter that PEFT saved, put into the model; may be "
+                       "given several times"),
+              cl::sub(command)),
+      mode("adapter-mode", cl::init(AdapterMode::Auto),
+           cl::desc("How adapters change weights"),
+           cl::values(clEnumValN(AdapterMode::Auto, "auto",
+                                 "merged into float weights, beside those in "
+                                 "blocks (default)"),
+                      clEnumValN(AdapterMode::Merge, "merge",
+                                 "merged; weights in blocks become f32"),
+                      clEnumValN(AdapterMode::Beside, "beside",
+                                 "as products of their own: weights keep "
+                                 "their bits")),
+           cl::sub(command)) {}
+
+void AdapterFlags::get(ImportOptions &options) {
+  options.adapters = folders;
+  options.adapterMode = mode;
+}
+
 CompileFlags::CompileFlags(cl::SubCommand &command)
     : quantize(
           "quantize", cl::init(Quantization::None),
@@ -44,6 +66,7 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
             cl::values(clEnumValN(CacheType::F16, "f16", "16 bits (default)"),
                        clEnumValN(CacheType::F32, "f32", "32 bits")),
             cl::sub(command)),
+      adapters(command),
       images("image", cl::value_desc("input=224x224,mean=M:M:M,std=S:S:S,rgb"),
              cl::desc("Prepare PNG and JPEG files for an input: size in "
                       "pixels; mean and std of pixel values divided by 255, "
@@ -84,6 +107,8 @@ CompileOptions CompileFlags::get() {
   options.shapes = shapes;
   options.context = context;
   options.cache = cache;
+  options.adapters = adapters.folders;
+  options.adapterMode = adapters.mode;
   options.images = images;
   options.keepFloat = keepFloat;
   options.calibration = calibration;
@@ -94,8 +119,9 @@ CompileOptions CompileFlags::get() {
 
 std::string CompileFlags::findGiven() {
   const std::reference_wrapper<const cl::Option> all[] = {
-      quantize, activations, target,      context, cache,
-      images,   keepFloat,   calibration, kernels, timings};
+      quantize,  activations,      target,        context,
+      cache,     adapters.folders, adapters.mode, images,
+      keepFloat, calibration,      kernels,       timings};
   for (const cl::Option &flag : all)
     if (flag.getNumOccurrences())
       return ("--" + flag.ArgStr).str();

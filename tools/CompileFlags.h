@@ -7,6 +7,18 @@
 
 namespace pare::tools {
 
+/// --adapter and --adapter-mode, of each command that reads models.
+class AdapterFlags {
+public:
+  explicit AdapterFlags(llvm::cl::SubCommand &command);
+
+  /// Puts what they say into `options`.
+  void get(ImportOptions &options);
+
+  llvm::cl::list<std::string> folders;
+  llvm::cl::opt<AdapterMode> mode;
+};
+
 /// The options that say how a model is compiled, the same in each command that
 /// compiles one.
 class CompileFlags {
@@ -26,6 +38,7 @@ private:
   llvm::cl::list<std::string> shapes;
   llvm::cl::opt<unsigned> context;
   llvm::cl::opt<CacheType> cache;
+  AdapterFlags adapters;
   llvm::cl::list<std::string> images, keepFloat, calibration;
   llvm::cl::opt<cpu::Providers> kernels;
   llvm::cl::opt<std::string> timings;

@@ -58,13 +58,17 @@ Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
 static std::string describe(const CompileOptions &options, const Model &model,
                             ArrayRef<TensorDecision> decisions) {
   bool isInt8 = options.quantize == Quantization::Int8;
-  return formatv("{0}", json::Value(json::Object{
-                            {"pare", PARE_VERSION},
-                            {"source", sys::path::filename(options.model)},
-                            {"format", model.format},
-                            {"quantize", isInt8 ? "int8" : "none"},
-                            {"tensors", toJson(decisions)}}))
-      .str();
+  json::Object about{{"pare", PARE_VERSION},
+                     {"source", sys::path::filename(options.model)},
+                     {"format", model.format},
+                     {"quantize", isInt8 ? "int8" : "none"},
+                     {"tensors", toJson(decisions)}};
+  json::Array adapters;
+  for (StringRef folder : options.adapters)
+    adapters.push_back(sys::path::filename(folder.rtrim('/')));
+  if (!adapters.empty())
+    about["adapters"] = std::move(adapters);
+  return formatv("{0}", json::Value(std::move(about))).str();
 }
 
 /// The table of kernel times that choices rest on.
@@ -111,6 +115,8 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
     return importOptions.takeError();
   importOptions->context = options.context;
   importOptions->cache = options.cache;
+  importOptions->adapters = options.adapters;
+  importOptions->adapterMode = options.adapterMode;
   if (!options.calibration.empty() && options.quantize == Quantization::None)
     return createStringError("--calibrate is for --quantize int8");
   if (!options.keepFloat.empty() && options.quantize == Quantization::None)

@@ -21,6 +21,8 @@ struct CompileOptions {
   unsigned threads = 0;
   unsigned context = 0; ///< 0: the model's own
   CacheType cache = CacheType::F16;
+  std::vector<std::string> adapters; ///< folders that PEFT saved
+  AdapterMode adapterMode = AdapterMode::Auto;
 };
 
 struct CompileResult {

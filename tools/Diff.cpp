@@ -1,6 +1,7 @@
 //===- Diff.cpp - pare diff -----------------------------------------------===//
 #include "tools/Cli.h"
 #include "tools/Compare.h"
+#include "tools/CompileFlags.h"
 #include "tools/Report.h"
 #include "tools/Trace.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -33,6 +34,7 @@ static cl::list<std::string> shapes("shape", cl::value_desc("input=1x3x48x320"),
                                     cl::desc("Fix an input's shape in a model "
                                              "(default: the model's own)"),
                                     cl::sub(command));
+static AdapterFlags adapters(command);
 static cl::opt<unsigned>
     seed("seed", cl::init(0), cl::value_desc("n"),
          cl::desc("Of the numbers that are made up (default: 0)"),
@@ -181,6 +183,7 @@ static Expected<Comparison> diff(mlir::MLIRContext &context,
   Expected<ImportOptions> options = parseShapes(shapes);
   if (!options)
     return options.takeError();
+  adapters.get(*options);
   std::unique_ptr<Traceable> sides[2];
   for (auto [side, path] : {std::pair(0, &pathA), std::pair(1, &pathB)}) {
     auto opened = Traceable::open(*path, *options, context, folder, console);

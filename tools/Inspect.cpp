@@ -1,7 +1,7 @@
 //===- Inspect.cpp - pare inspect -----------------------------------------===//
 #include "backends/cpu/Select.h"
 #include "tools/Cli.h"
-#include "tools/CompileModel.h"
+#include "tools/CompileFlags.h"
 #include "tools/Report.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -27,6 +27,7 @@ static cl::list<std::string>
            cl::desc("Fix an input's shape, or bound its dimensions: "
                     "input=batch:1..8x128 (default: the model's own)"),
            cl::sub(command));
+static AdapterFlags adapters(command);
 static cl::opt<bool> json("json", cl::desc("Print JSON"), cl::sub(command));
 static cl::opt<bool> listTensors("tensors",
                                  cl::desc("List every tensor of a GGUF file"),
@@ -245,6 +246,7 @@ static int run() {
   Expected<ImportOptions> options = parseShapes(shapes);
   if (!options)
     return console.fail(options.takeError());
+  adapters.get(*options);
   mlir::MLIRContext context;
   loadDialects(context);
   Expected<Model> model = importModel(modelPath, *options, context, console);

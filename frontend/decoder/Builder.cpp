@@ -1,5 +1,6 @@
 //===- Builder.cpp - The graph of a decoder language model ----------------===//
 #include "frontend/decoder/Builder.h"
+#include "frontend/decoder/AdapterNames.h"
 #include "frontend/decoder/Rope.h"
 
 using namespace mlir;
@@ -385,6 +386,9 @@ llvm::Error importDecoder(const DecoderConfig &config,
     return module.takeError();
   model.module = std::move(*module);
   model.warnings = builder.takeWarnings();
+  if (llvm::Error error =
+          adapters::applyAdapters(options, AdapterNames(config, source), model))
+    return error;
   model.decoder.emplace();
   model.decoder->context = context;
   model.decoder->vocabulary = config.vocabulary;

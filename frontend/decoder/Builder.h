@@ -24,6 +24,10 @@ public:
   /// there. Fails where it is missing or has another shape, by name.
   virtual llvm::Expected<std::string> load(const TensorName &tensor,
                                            llvm::ArrayRef<int64_t> shape) = 0;
+  /// The name that load would return for a tensor; nullopt where the source
+  /// does not have it.
+  virtual std::optional<std::string> find(const TensorName &tensor) const = 0;
+  virtual Naming getNaming() const = 0;
 
 protected:
   /// "576x1536", for messages.

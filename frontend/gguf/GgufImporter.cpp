@@ -47,7 +47,9 @@ public:
 
   llvm::Expected<std::string> load(const decoder::TensorName &name,
                                    llvm::ArrayRef<int64_t> shape) override {
-    auto [text, tensor] = find(name);
+    std::string text =
+        *getTensorName(name, decoder::Naming::Gguf, architecture);
+    const gguf::Tensor *tensor = file.find(text);
     if (!tensor)
       return llvm::createStringError(file.path() + ": tensor '" + text +
                                      "' is missing");
@@ -62,14 +64,16 @@ public:
     return text;
   }
 
-private:
-  std::pair<std::string, const gguf::Tensor *>
-  find(const decoder::TensorName &tensor) const {
-    std::string name =
-        *getTensorName(tensor, decoder::Naming::Gguf, architecture);
-    return {name, file.find(name)};
+  std::optional<std::string>
+  find(const decoder::TensorName &name) const override {
+    std::optional<std::string> text =
+        getTensorName(name, decoder::Naming::Gguf, architecture);
+    return text && file.find(*text) ? text : std::nullopt;
   }
 
+  decoder::Naming getNaming() const override { return decoder::Naming::Gguf; }
+
+private:
   const gguf::File &file;
   decoder::Architecture architecture;
   GraphBuilder &builder;

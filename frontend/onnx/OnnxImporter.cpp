@@ -37,6 +37,10 @@ public:
   llvm::Expected<Model> import(llvm::StringRef path,
                                const ImportOptions &options,
                                mlir::MLIRContext &context) const override {
+    if (!options.adapters.empty())
+      return llvm::createStringError(
+          path + ": --adapter is for folders with safetensors and for GGUF "
+                 "files, whose layers have names");
     llvm::Expected<std::unique_ptr<OnnxFile>> file = OnnxFile::open(path);
     if (!file)
       return file.takeError();

@@ -57,6 +57,12 @@ public:
         int64_t &maxTokens) const = 0;
 };
 
+/// Prefixes that the names of an encoder's tensors may have, by the class that
+/// saved it.
+inline constexpr llvm::StringLiteral encoderPrefixes[] = {
+    "",       "bert.",        "roberta.", "electra.", "distilbert.",
+    "model.", "0.auto_model."};
+
 /// BERT and its siblings: RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT.
 const Architecture &getBertArchitecture();
 

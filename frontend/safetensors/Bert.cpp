@@ -140,8 +140,7 @@ private:
 };
 
 bool Builder::findPrefix() {
-  for (StringRef prefix : {"", "bert.", "roberta.", "electra.", "distilbert.",
-                           "model.", "0.auto_model."})
+  for (StringRef prefix : encoderPrefixes)
     if (source_.tensors.contains(
             (prefix + "embeddings.word_embeddings.weight").str())) {
       prefix_ = prefix.str();

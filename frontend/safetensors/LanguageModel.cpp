@@ -53,6 +53,17 @@ public:
     return text;
   }
 
+  std::optional<std::string>
+  find(const decoder::TensorName &name) const override {
+    auto it = found.find(getKey(name));
+    return it == found.end() ? std::nullopt
+                             : std::optional(it->second->getKey().str());
+  }
+
+  decoder::Naming getNaming() const override {
+    return decoder::Naming::HuggingFace;
+  }
+
 private:
   using Key = std::tuple<decoder::Role, int64_t, int64_t, bool>;
   static Key getKey(const decoder::TensorName &name) {

@@ -1,6 +1,7 @@
 //===- SafetensorsImporter.cpp - safetensors with config.json -------------===//
 #include "frontend/safetensors/SafetensorsImporter.h"
 #include "frontend/Json.h"
+#include "frontend/adapters/Apply.h"
 #include "frontend/decoder/Config.h"
 #include "frontend/safetensors/Architecture.h"
 #include "frontend/safetensors/LanguageModel.h"
@@ -126,6 +127,27 @@ llvm::Error addTokenizer(StringRef folder, Model &model) {
   return llvm::Error::success();
 }
 
+/// An encoder's tensors have transformers' names, but for the prefix that the
+/// class with or without a head adds.
+class EncoderNames : public adapters::Names {
+public:
+  explicit EncoderNames(const WeightStore &weights) : weights(weights) {}
+
+  std::optional<adapters::Place> find(StringRef name) const override {
+    StringRef stem = name;
+    for (StringRef prefix : encoderPrefixes)
+      if (!prefix.empty() && stem.consume_front(prefix))
+        break;
+    for (StringRef prefix : encoderPrefixes)
+      if (std::string own = (prefix + stem).str(); weights.contains(own))
+        return adapters::Place{own};
+    return std::nullopt;
+  }
+
+private:
+  const WeightStore &weights;
+};
+
 class SafetensorsImporter : public Importer {
 public:
   StringRef name() const override { return "safetensors"; }
@@ -205,6 +227,9 @@ llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
   if (!module)
     return onOneLine(module.takeError());
   model.module = std::move(*module);
+  if (llvm::Error error =
+          adapters::applyAdapters(options, EncoderNames(*model.weights), model))
+    return onOneLine(std::move(error));
   if (layout->encoder) {
     model.encoder.emplace();
     model.encoder->pooling = layout->encoder->pooling;

@@ -116,9 +116,25 @@ def split_pairs(weight, heads):
     return weight.reshape(heads, -1, 2, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def load_gguf(path):
+def run_folder(name, folder, tokens):
+    """Logits of a folder like those that `make` writes, under MODELS[name]'s config."""
+    import mlx.core as mx
+
+    mx.set_default_device(mx.cpu)
+    module, _ = MODELS[name]
+    source = load_module(module)
+    model = source.Model(source.ModelArgs.from_dict(json.loads((folder / "config.json").read_text())))
+    weights = mx.load(str(folder / "model.safetensors"))
+    if hasattr(model, "sanitize"):
+        weights = model.sanitize(weights)
+    model.load_weights(list(weights.items()))
+    return np.array(model(mx.array([tokens]))[0])
+
+
+def load_gguf(path, deltas={}):
     """The real model of a GGUF file (Llama's layers or Gemma 3's) in mlx-lm, its
-    weights decoded to f32: a function from tokens to logits.
+    weights decoded to f32: a function from tokens to logits. `deltas` are added
+    to weights by transformers' names.
 
     mlx-lm rounds the scale of Gemma's embedding to bf16, transformers does not
     in f32: what is lost goes into the embedding, and out of the logits again.
@@ -146,7 +162,7 @@ def load_gguf(path):
                 value = split_pairs(value, heads if rest[1] == "attn_q" else kv_heads)
         if kind == "gemma3" and name.endswith("norm"):
             value = value - 1
-        weights[name + ".weight"] = mx.array(value)
+        weights[name + ".weight"] = mx.array(value + deltas.get(name, np.float32(0)))
     hidden = field("embedding_length")
     config = {
         "hidden_size": hidden, "num_hidden_layers": field("block_count"),
