@@ -18,6 +18,30 @@ llvm::Error makeUnsupportedError(llvm::StringRef path,
   return llvm::createStringError(path + ": not supported: " + list);
 }
 
+std::optional<std::string> warnOfUnused(llvm::StringRef path,
+                                        std::vector<std::string> unused) {
+  static constexpr llvm::StringLiteral buffers[] = {
+      "inv_freq",         "position_ids",   "attn.bias",
+      "attn.masked_bias", "attention.bias", "attention.masked_bias",
+      "rope_freqs.weight"};
+  llvm::erase_if(unused, [](llvm::StringRef name) {
+    return llvm::any_of(buffers, [&](llvm::StringRef buffer) {
+      return name == buffer || name.ends_with(("." + buffer).str());
+    });
+  });
+  if (unused.empty())
+    return std::nullopt;
+  llvm::sort(unused);
+  constexpr size_t shown = 3;
+  std::string text =
+      (path + ": " + llvm::Twine(unused.size()) +
+       (unused.size() == 1 ? " tensor is" : " tensors are") + " not used: ")
+          .str();
+  for (size_t i = 0; i < std::min(shown, unused.size()); ++i)
+    text += (i ? ", '" : "'") + unused[i] + "'";
+  return onOneLine(text + (unused.size() > shown ? ", …" : ""));
+}
+
 std::string onOneLine(llvm::StringRef text) {
   std::string line = text.str();
   for (char &c : line)

@@ -115,6 +115,13 @@ public:
 llvm::Error makeUnsupportedError(llvm::StringRef path,
                                  llvm::ArrayRef<Unsupported> unsupported);
 
+/// A warning of tensors that the graph does not use, with their number and the
+/// first names: a model that ignores some is likely another model. Buffers that
+/// graphs compute for themselves (rotary frequencies, masks, position ids) do
+/// not count; nullopt where nothing is left.
+std::optional<std::string> warnOfUnused(llvm::StringRef path,
+                                        std::vector<std::string> unused);
+
 /// The same text or error on one line: names in damaged files may hold
 /// anything.
 std::string onOneLine(llvm::StringRef text);

@@ -368,6 +368,21 @@ llvm::Expected<OwningOpRef<ModuleOp>> Builder::build() {
 
 } // namespace
 
+/// What of a source the graph does not use, but for copies of tied embeddings
+/// and the divisors of contexts of another length.
+static std::vector<std::string> findUnused(const DecoderConfig &config,
+                                           const TensorSource &source) {
+  std::vector<std::string> unused = source.findUnused();
+  llvm::erase_if(unused, [&](StringRef text) {
+    std::optional<TensorName> name =
+        parseTensorName(text, source.getNaming(), config.architecture);
+    return name && ((name->role == Role::Output && config.hasTiedEmbeddings) ||
+                    name->role == Role::RopeLongDivisors ||
+                    name->role == Role::RopeShortDivisors);
+  });
+  return unused;
+}
+
 llvm::Error importDecoder(const DecoderConfig &config,
                           const ImportOptions &options, TensorSource &source,
                           GraphBuilder &builder, Model &model) {
@@ -386,6 +401,8 @@ llvm::Error importDecoder(const DecoderConfig &config,
     return module.takeError();
   model.module = std::move(*module);
   model.warnings = builder.takeWarnings();
+  if (auto warning = warnOfUnused(source.getPath(), findUnused(config, source)))
+    model.warnings.push_back(*warning);
   if (llvm::Error error =
           adapters::applyAdapters(options, AdapterNames(config, source), model))
     return error;

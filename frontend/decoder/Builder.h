@@ -28,6 +28,9 @@ public:
   /// does not have it.
   virtual std::optional<std::string> find(const TensorName &tensor) const = 0;
   virtual Naming getNaming() const = 0;
+  virtual llvm::StringRef getPath() const = 0;
+  /// Names of the tensors that load was not asked for.
+  virtual std::vector<std::string> findUnused() const = 0;
 
 protected:
   /// "576x1536", for messages.

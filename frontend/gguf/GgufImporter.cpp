@@ -4,6 +4,7 @@
 #include "frontend/gguf/File.h"
 #include "frontend/gguf/Vocabulary.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include <map>
 
@@ -57,6 +58,7 @@ public:
       return llvm::createStringError(file.path() + ": tensor '" + text +
                                      "' has shape " + print(tensor->shape) +
                                      ", expected " + print(shape));
+    loaded.insert(text);
     if (!builder.getStore().contains(text))
       if (llvm::Error error =
               file.addTo(builder.getStore(), *tensor, *builder.getContext()))
@@ -73,10 +75,21 @@ public:
 
   decoder::Naming getNaming() const override { return decoder::Naming::Gguf; }
 
+  StringRef getPath() const override { return file.path(); }
+
+  std::vector<std::string> findUnused() const override {
+    std::vector<std::string> unused;
+    for (const gguf::Tensor &tensor : file.tensors())
+      if (!loaded.contains(tensor.name))
+        unused.push_back(tensor.name.str());
+    return unused;
+  }
+
 private:
   const gguf::File &file;
   decoder::Architecture architecture;
   GraphBuilder &builder;
+  llvm::StringSet<> loaded;
 };
 
 /// Builds the graph of a file that list() has nothing against.

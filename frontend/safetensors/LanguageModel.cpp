@@ -4,6 +4,7 @@
 #include "frontend/chat/Template.h"
 #include "frontend/decoder/Builder.h"
 #include "frontend/tokenizer/Tokenizer.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -19,7 +20,8 @@ class FolderSource : public decoder::TensorSource {
 public:
   FolderSource(StringRef path, const Tensors &tensors,
                decoder::Architecture architecture, GraphBuilder &builder)
-      : path(path), architecture(architecture), builder(builder) {
+      : path(path), tensors(tensors), architecture(architecture),
+        builder(builder) {
     for (const auto &entry : tensors)
       if (auto name = decoder::parseTensorName(
               entry.getKey(), decoder::Naming::HuggingFace, architecture))
@@ -37,6 +39,7 @@ public:
           text.value_or(decoder::getName(name.role).str()) + "' is missing");
     }
     std::string text = it->second->getKey().str();
+    loaded.insert(text);
     const Tensor &tensor = it->second->getValue();
     if (tensor.type.getShape() != shape)
       return llvm::createStringError(path + ": tensor '" + text +
@@ -64,6 +67,16 @@ public:
     return decoder::Naming::HuggingFace;
   }
 
+  StringRef getPath() const override { return path; }
+
+  std::vector<std::string> findUnused() const override {
+    std::vector<std::string> unused;
+    for (StringRef name : tensors.keys())
+      if (!loaded.contains(name))
+        unused.push_back(name.str());
+    return unused;
+  }
+
 private:
   using Key = std::tuple<decoder::Role, int64_t, int64_t, bool>;
   static Key getKey(const decoder::TensorName &name) {
@@ -71,8 +84,10 @@ private:
   }
 
   StringRef path;
+  const Tensors &tensors;
   decoder::Architecture architecture;
   GraphBuilder &builder;
+  llvm::StringSet<> loaded;
   std::map<Key, const llvm::StringMapEntry<Tensor> *> found;
 };
 

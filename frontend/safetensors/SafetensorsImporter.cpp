@@ -127,6 +127,17 @@ llvm::Error addTokenizer(StringRef folder, Model &model) {
   return llvm::Error::success();
 }
 
+/// What of an encoder's tensors the graph does not use, but for the pooler of
+/// pre-training, which no pooling of sentence encoders reads.
+std::vector<std::string> findUnused(const Tensors &tensors,
+                                    const WeightStore &weights) {
+  std::vector<std::string> unused;
+  for (StringRef name : tensors.keys())
+    if (!weights.contains(name) && !name.contains("pooler.dense."))
+      unused.push_back(name.str());
+  return unused;
+}
+
 /// An encoder's tensors have transformers' names, but for the prefix that the
 /// class with or without a head adds.
 class EncoderNames : public adapters::Names {
@@ -227,6 +238,9 @@ llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
   if (!module)
     return onOneLine(module.takeError());
   model.module = std::move(*module);
+  if (auto warning =
+          warnOfUnused(layout->tensors, findUnused(tensors, *model.weights)))
+    model.warnings.push_back(*warning);
   if (llvm::Error error =
           adapters::applyAdapters(options, EncoderNames(*model.weights), model))
     return onOneLine(std::move(error));

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from oracle import artifact, decoders, language_models
+from oracle import artifact, decoders, language_models, models
+from safetensors.numpy import load_file, save_file
 
 TOKENS = np.random.default_rng(1).integers(0, 160, 48)
 
@@ -86,3 +87,27 @@ def test_contradictions(changes, flags, message, tmp_path):
     done = artifact.call(artifact.PARE, "compile", tmp_path, "-o", tmp_path / "model", *flags, check=False)
     assert done.returncode == 1 and message in done.stderr
     assert not (tmp_path / "model").exists()
+
+
+def warnings_of_unused(path):
+    lines = artifact.call(artifact.PARE, "inspect", path).stderr.splitlines()
+    return [line for line in lines if "not used" in line]
+
+
+def test_unused_tensors(tmp_path):
+    """A tensor that nothing uses is said: the config may be another model's."""
+    decoders.make("llama-biases", tmp_path, [1])
+    weights = load_file(tmp_path / "model.safetensors")
+    inert = {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(8, np.float32)}
+    save_file(weights | inert, tmp_path / "model.safetensors")
+    assert not warnings_of_unused(tmp_path)
+    change_config(tmp_path, attention_bias=False, mlp_bias=False)
+    [line] = warnings_of_unused(tmp_path)
+    assert "21 tensors are not used: 'model.layers.0.mlp.down_proj.bias', " in line and line.endswith(", …")
+    change_config(tmp_path, attention_bias=True, mlp_bias=True, tie_word_embeddings=True)
+    assert not warnings_of_unused(tmp_path)
+
+
+@pytest.mark.parametrize("path", [language_models.SMOLLM2, models.MINILM.source])
+def test_real_models_use_every_tensor(path):
+    assert not warnings_of_unused(path)
