@@ -77,16 +77,16 @@ public:
   mlir::Value createScalar(mlir::Location loc, float value);
 
   /// An op whose result types are inferred from `args` (as its build methods
-  /// take them, without result types).
-  template <typename OpT, typename... Args>
+  /// take them, without result types). Returns the first of its `results`.
+  template <typename OpT, unsigned results = 1, typename... Args>
   mlir::Value create(mlir::Location loc, Args &&...args) {
     if (hasFailed())
       return {};
     mlir::OperationState state(loc, OpT::getOperationName());
-    OpT::build(
-        builder_, state,
-        mlir::Type(mlir::RankedTensorType::get({}, builder_.getI1Type())),
-        std::forward<Args>(args)...);
+    llvm::SmallVector<mlir::Type> unknown(
+        results, mlir::RankedTensorType::get({}, builder_.getI1Type()));
+    OpT::build(builder_, state, mlir::TypeRange(unknown),
+               std::forward<Args>(args)...);
     state.types.clear();
     return createInferred(state, OpT::inferReturnTypes);
   }

@@ -22,6 +22,7 @@ llvm::ArrayRef<KernelEntry> getKernelTable() {
       rows.insert(rows.end(), entries.begin(), entries.end());
     };
     append(getBlockEntries());
+    append(getExpertEntries());
     append(getMatMulEntries());
     append(getConvEntries());
     append(getAttentionEntries());
@@ -91,19 +92,17 @@ Operand Selector::operand(Value value) {
   if (nn::WeightOp weight = nn::getWeight(value)) {
     const TensorData &data = weights_.get(weight.getSymName());
     if (data.storage)
-      return pack(
-          {("decoded:" + weight.getSymName()).str(), weight.getSymName().str(),
-           uint64_t(data.type.getNumElements()) * sizeof(float),
-           [data](MutableArrayRef<uint8_t> out) {
-             data.storage->decode(data.bytes,
-                                  {reinterpret_cast<float *>(out.data()),
-                                   size_t(data.type.getNumElements())});
-           }});
-    return pack({("raw:" + weight.getSymName()).str(),
-                 weight.getSymName().str(), data.bytes.size(),
-                 [bytes = data.bytes](MutableArrayRef<uint8_t> out) {
-                   std::copy(bytes.begin(), bytes.end(), out.begin());
-                 }});
+      return pack({("decoded:" + weight.getSymName()).str(),
+                   weight.getSymName().str(),
+                   uint64_t(data.type.getNumElements()) * sizeof(float),
+                   [data](MutableArrayRef<uint8_t> out) {
+                     data.toF32({reinterpret_cast<float *>(out.data()),
+                                 size_t(data.type.getNumElements())});
+                   }});
+    return pack(
+        {("raw:" + weight.getSymName()).str(), weight.getSymName().str(),
+         *getTensorBytes(data.type.getShape(), data.type.getElementType()),
+         [data](MutableArrayRef<uint8_t> out) { data.copyTo(out); }});
   }
   if (auto constant = value.getDefiningOp<nn::ConstantOp>()) {
     std::vector<uint8_t> bytes = constantBytes(constant);

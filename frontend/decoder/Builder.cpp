@@ -7,19 +7,39 @@ using namespace mlir;
 
 namespace pare::decoder {
 
-std::vector<Unsupported> findUnsupported(const DecoderConfig &config) {
-  std::vector<Unsupported> unsupported;
-  if (config.experts.count > 0)
-    unsupported.push_back({"mixture of experts", unsigned(config.layers.size()),
-                           "no op routes tokens to experts yet"});
-  return unsupported;
-}
-
 std::string TensorSource::print(ArrayRef<int64_t> shape) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   llvm::interleave(shape, stream, "x");
   return text;
+}
+
+llvm::Expected<std::string> TensorSource::loadExperts(const TensorName &tensor,
+                                                      ArrayRef<int64_t> shape,
+                                                      WeightStore &store) {
+  TensorName one = tensor;
+  bool hasOne = false;
+  for (one.expert = 0; one.expert < shape[0] && !hasOne; ++one.expert)
+    hasOne = find(one).has_value();
+  if (find(tensor) || !hasOne)
+    return load(tensor, shape);
+  std::vector<std::string> parts;
+  for (one.expert = 0; one.expert < shape[0]; ++one.expert) {
+    llvm::Expected<std::string> part = load(one, shape.drop_front());
+    if (!part)
+      return part.takeError();
+    parts.push_back(*part);
+  }
+  if (find(one))
+    return llvm::createStringError(
+        "tensors like '" + parts[0] + "' are there for more than the " +
+        llvm::Twine(shape[0]) + " experts of the model's configuration");
+  // The expert's number is the last in all naming schemes.
+  std::string name = parts[0];
+  name.replace(name.rfind(".0."), 3, ".*.");
+  if (llvm::Error error = store.stack(name, parts))
+    return std::move(error);
+  return name;
 }
 
 namespace {
@@ -45,6 +65,7 @@ private:
   Value load(Role role, ArrayRef<int64_t> shape) {
     return load({role, layer}, shape);
   }
+  Value param(llvm::Expected<std::string> name);
   Value loadVector(const Twine &name, ArrayRef<float> values);
 
   // Parts of a layer.
@@ -54,7 +75,9 @@ private:
   Value splitHeads(Value x, int64_t heads);
   Rotation rotate(const Rope &rope, StringRef name);
   Value attention(Value x);
+  Value activate(Value x);
   Value feedForward(Value x);
+  Value mixture(Value x);
   void buildLayer();
   Value logits(Value x);
 
@@ -99,15 +122,17 @@ private:
 Value Builder::load(const TensorName &tensor, ArrayRef<int64_t> shape) {
   if (graph.hasFailed())
     return {};
-  llvm::Expected<std::string> name = source.load(tensor, shape);
-  if (!name)
-    return graph.fail(llvm::toString(name.takeError()));
-  Value value = graph.createParam(*name);
+  Value value = param(source.load(tensor, shape));
   // Norms, biases and embeddings may be stored in 16 bits.
   Type f32 = graph.getBuilder().getF32Type();
   if (value && getElementTypeOrSelf(value.getType()) != f32)
     value = graph.create<nn::CastOp>(value.getLoc(), value, f32);
   return value;
+}
+
+Value Builder::param(llvm::Expected<std::string> name) {
+  return name ? graph.createParam(*name)
+              : graph.fail(llvm::toString(name.takeError()));
 }
 
 Value Builder::loadVector(const Twine &name, ArrayRef<float> values) {
@@ -269,7 +294,23 @@ Value Builder::attention(Value x) {
                  config.hasOutputBias);
 }
 
+Value Builder::activate(Value x) {
+  switch (config.activation) {
+  case Activation::Silu:
+    return unary(nn::UnaryKind::silu, x);
+  case Activation::Gelu:
+    return unary(nn::UnaryKind::gelu, x);
+  case Activation::GeluTanh:
+    return unary(nn::UnaryKind::gelu_tanh, x);
+  case Activation::Relu:
+    return unary(nn::UnaryKind::relu, x);
+  }
+  llvm_unreachable("an activation without a function");
+}
+
 Value Builder::feedForward(Value x) {
+  if (config.layers[layer].isSparse)
+    return mixture(x);
   int64_t in = config.hidden, width = config.intermediate;
   bool bias = config.hasFfnBias;
   Value gate, up;
@@ -282,23 +323,42 @@ Value Builder::feedForward(Value x) {
       gate = project(x, Role::Gate, in, width, bias);
     up = project(x, Role::Up, in, width, bias);
   }
-  nn::UnaryKind kind = nn::UnaryKind::silu;
-  switch (config.activation) {
-  case Activation::Silu:
-    break;
-  case Activation::Gelu:
-    kind = nn::UnaryKind::gelu;
-    break;
-  case Activation::GeluTanh:
-    kind = nn::UnaryKind::gelu_tanh;
-    break;
-  case Activation::Relu:
-    kind = nn::UnaryKind::relu;
-    break;
-  }
-  Value inner = gate ? binary(nn::BinaryKind::mul, unary(kind, gate), up)
-                     : unary(kind, up);
+  Value inner =
+      gate ? binary(nn::BinaryKind::mul, activate(gate), up) : activate(up);
   return project(inner, Role::Down, width, in, bias);
+}
+
+/// The router's best experts of each row, by their shares.
+Value Builder::mixture(Value x) {
+  const Experts &experts = config.experts;
+  Value logits = project(x, Role::Router, config.hidden, experts.count, false);
+  Value shares = graph.create<nn::RouteOp, 2>(loc, logits, experts.used,
+                                              experts.normalize);
+  if (graph.hasFailed())
+    return {};
+  Value order = graph.create<nn::GroupByExpertOp, 2>(
+      loc, shares.getDefiningOp()->getResult(1), experts.count);
+  auto multiply = [&](Value rows, Role role, int64_t in, int64_t out) {
+    name(role);
+    if (graph.hasFailed())
+      return Value();
+    Value weights = param(source.loadExperts(
+        {role, layer}, {experts.count, out, in}, graph.getStore()));
+    return graph.create<nn::ExpertMatMulOp>(
+        loc, rows, weights, order, order.getDefiningOp()->getResult(1));
+  };
+  int64_t in = config.hidden, width = experts.intermediate;
+  Value gate = multiply(x, Role::ExpertGate, in, width);
+  Value up = multiply(x, Role::ExpertUp, in, width);
+  Value inner = binary(nn::BinaryKind::mul, activate(gate), up);
+  Value y = multiply(inner, Role::ExpertDown, width, in);
+  if (graph.hasFailed())
+    return {};
+  nn::Shape perSlot = nn::getShape(shares.getType());
+  perSlot.push_back(graph.constantDim(1));
+  y = binary(nn::BinaryKind::mul, y, graph.createReshape(loc, shares, perSlot));
+  return graph.create<nn::ReduceOp>(loc, nn::ReduceKind::sum, y,
+                                    ArrayRef<int64_t>{1}, /*keep_dims=*/false);
 }
 
 void Builder::buildLayer() {

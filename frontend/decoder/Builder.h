@@ -32,13 +32,16 @@ public:
   /// Names of the tensors that load was not asked for.
   virtual std::vector<std::string> findUnused() const = 0;
 
+  /// The matrices of all experts, [experts, out, in], as one tensor of `store`:
+  /// the source's own, or a stack of what it has for each expert.
+  llvm::Expected<std::string> loadExperts(const TensorName &tensor,
+                                          llvm::ArrayRef<int64_t> shape,
+                                          WeightStore &store);
+
 protected:
   /// "576x1536", for messages.
   static std::string print(llvm::ArrayRef<int64_t> shape);
 };
-
-/// What of a config no graph is built for yet.
-std::vector<Unsupported> findUnsupported(const DecoderConfig &config);
 
 /// Builds the entry: inputs `tokens`, `positions`, `sequences` (i32 [tokens])
 /// and `outputs` (i32 [outputs], rows whose logits are wanted); result

@@ -63,6 +63,7 @@ private:
     return take(metadata_.getNumber(key(name), fallback));
   }
   void readSizes();
+  void readExperts();
   void readWindows();
   void readRope();
   void readTensors();
@@ -104,17 +105,33 @@ void Filler::readSizes() {
   if (valueDim && valueDim != (config_.headDim ? config_.headDim : fromHidden))
     fail("metadata key '" + key("attention.value_length") +
          "' differs from that of keys, which is not supported");
+  config_.intermediate = integer("feed_forward_length", 0, maxWidth);
+  readExperts();
+}
+
+void Filler::readExperts() {
   Experts &experts = config_.experts;
   experts.count = integer("expert_count", 0, maxExperts, 0);
-  if (experts.count > 0) {
-    experts.used = integer("expert_used_count", 1, maxExperts);
-    if (config_.architecture == Architecture::Llama)
-      config_.architecture = Architecture::Mixtral;
-  }
-  config_.intermediate = integer("feed_forward_length", 0, maxWidth);
-  if (experts.count > 0)
-    experts.intermediate = integer("expert_feed_forward_length", 1, maxWidth,
-                                   config_.intermediate);
+  if (experts.count == 0)
+    return;
+  experts.used = integer("expert_used_count", 1, maxExperts);
+  if (config_.architecture == Architecture::Llama)
+    config_.architecture = Architecture::Mixtral;
+  experts.intermediate =
+      integer("expert_feed_forward_length", 1, maxWidth, config_.intermediate);
+  experts.normalize = take(metadata_.getBool(key("expert_weights_norm"), true));
+  if (integer("expert_shared_count", 0, maxExperts, 0) > 0)
+    fail("metadata key '" + key("expert_shared_count") +
+         "': shared experts are not supported");
+  constexpr int64_t none = 0, softmax = 1;
+  int64_t gating = integer("expert_gating_func", 0, 255, softmax);
+  if (gating != none && gating != softmax)
+    fail("metadata key '" + key("expert_gating_func") + "' is " +
+         Twine(gating) + "; only softmax (1) is supported");
+  if (number("expert_weights_scale", 1) != 1 &&
+      number("expert_weights_scale", 1) != 0)
+    fail("metadata key '" + key("expert_weights_scale") +
+         "': scaled shares of experts are not supported");
 }
 
 void Filler::readWindows() {

@@ -148,6 +148,7 @@ std::optional<int64_t> getOptional(int64_t fallback) {
 KeyNames getKeys(Architecture architecture) {
   bool isGpt2 = architecture == Architecture::Gpt2;
   bool isNeoX = architecture == Architecture::GptNeoX;
+  bool isMixtral = architecture == Architecture::Mixtral;
   return {.hidden = isGpt2 ? "n_embd" : "hidden_size",
           .heads = isGpt2 ? "n_head" : "num_attention_heads",
           .kvHeads = "num_key_value_heads",
@@ -158,7 +159,7 @@ KeyNames getKeys(Architecture architecture) {
           .normEpsilon = isGpt2   ? "layer_norm_epsilon"
                          : isNeoX ? "layer_norm_eps"
                                   : "rms_norm_eps",
-          .experts = "num_experts",
+          .experts = isMixtral ? "num_local_experts" : "num_experts",
           .expertsUsed = "num_experts_per_tok"};
 }
 

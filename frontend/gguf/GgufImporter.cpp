@@ -13,7 +13,7 @@ namespace {
 
 using llvm::StringRef;
 
-/// Types of blocks that cannot be taken apart, then the graph.
+/// Types of blocks that cannot be taken apart, and an unknown architecture.
 llvm::Expected<std::vector<Unsupported>> list(const gguf::File &file) {
   std::map<StringRef, unsigned> types;
   for (const gguf::Tensor &tensor : file.tensors())
@@ -33,10 +33,8 @@ llvm::Expected<std::vector<Unsupported>> list(const gguf::File &file) {
         {name, 1, "known are " + decoder::getKnownGgufArchitectures()});
     return unsupported;
   }
-  llvm::Expected<decoder::DecoderConfig> config = decoder::readConfig(file);
-  if (!config)
-    return config.takeError();
-  llvm::append_range(unsupported, decoder::findUnsupported(*config));
+  if (llvm::Error error = decoder::readConfig(file).takeError())
+    return std::move(error);
   return unsupported;
 }
 

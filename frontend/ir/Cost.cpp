@@ -60,6 +60,13 @@ AffineExpr CachedAttentionOp::getFlops() {
 AffineExpr CacheAppendOp::getFlops() {
   return elements(getKey()) + elements(getValue());
 }
+AffineExpr RouteOp::getFlops() {
+  return elements(getLogits()) * (int64_t(getUsed()) + 5);
+}
+AffineExpr GroupByExpertOp::getFlops() { return elements(getExperts()) * 4; }
+AffineExpr ExpertMatMulOp::getFlops() {
+  return elements(getResult()) * getShape(getX().getType()).back() * 2;
+}
 AffineExpr RopeOp::getFlops() { return elements(getX()) * 3; }
 
 // Elementwise and row-wise ops: operations per element, roughly as many as a

@@ -364,6 +364,55 @@ def NN_CachedAttentionOp : NN_CacheUserOp<"cached_attention", [
 }
 
 //===----------------------------------------------------------------------===//
+// Mixture of experts
+//===----------------------------------------------------------------------===//
+
+def NN_RouteOp : NN_InferredOp<"route"> {
+  let summary = "The experts that rows go to, and their shares (Shazeer et al. 2017)";
+  let description = [{
+    logits is [T, E]. `experts`, i32 [T, used], are those of a row's largest
+    logits, the largest first, of equal ones the lowest number. `shares`, f32
+    [T, used], are the softmax of the row's logits there: over all E, or, with
+    `normalize`, over the used ones.
+
+        %s, %e = nn.route %logits {used = 2 : i64, normalize} : (tensor<5x8xf32>) -> (tensor<5x2xf32>, tensor<5x2xi32>)
+  }];
+  let arguments = (ins Tensor:$logits, I64Attr:$used, UnitAttr:$normalize);
+  let results = (outs Tensor:$shares, Tensor:$experts);
+  let assemblyFormat = "$logits attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_GroupByExpertOp : NN_InferredOp<"group_by_expert"> {
+  let summary = "Which rows each expert has";
+  let description = [{
+    experts is i32 [T, used], of numbers below `count`; its element (t, i) is
+    slot t used + i. `order`, i32 [T, used], lists all slots, those of expert 0
+    first, and those of one expert in ascending order; the slots of expert e are
+    its elements `starts`[e] to `starts`[e + 1] - 1. `starts` is i32 [count + 1].
+
+        %o, %b = nn.group_by_expert %e {count = 8 : i64} : (tensor<5x2xi32>) -> (tensor<5x2xi32>, tensor<9xi32>)
+  }];
+  let arguments = (ins Tensor:$experts, I64Attr:$count);
+  let results = (outs Tensor:$order, Tensor:$starts);
+  let assemblyFormat = "$experts attr-dict `:` functional-type(operands, results)";
+}
+
+def NN_ExpertMatMulOp : NN_InferredOp<"expert_matmul"> {
+  let summary = "Rows by the matrices of their experts";
+  let description = [{
+    weights is [E, N, K], floats of any width, one matrix per expert; x is [T, K],
+    or [T, used, K] with a row of its own for each slot. The result is [T, used, N]: slot
+    (t, i) holds the product of row t, or (t, i), by the rows of the matrix of
+    its expert, which `order` and `starts` of nn.group_by_expert say.
+
+        %y = nn.expert_matmul %x, %w by %o, %b : (tensor<5x64xf32>, tensor<8x96x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x96xf32>
+  }];
+  let arguments = (ins Tensor:$x, Tensor:$weights, Tensor:$order, Tensor:$starts);
+  let results = (outs Tensor:$result);
+  let assemblyFormat = "$x `,` $weights `by` $order `,` $starts attr-dict `:` functional-type(operands, results)";
+}
+
+//===----------------------------------------------------------------------===//
 // Data movement
 //===----------------------------------------------------------------------===//
 

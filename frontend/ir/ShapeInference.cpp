@@ -430,6 +430,82 @@ CachedAttentionOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc,
 }
 
 //===----------------------------------------------------------------------===//
+// Mixture of experts
+//===----------------------------------------------------------------------===//
+
+LogicalResult RouteOp::inferReturnTypes(MLIRContext *context,
+                                        std::optional<Location> loc, Adaptor op,
+                                        SmallVectorImpl<Type> &types) {
+  Shape shape = getShape(op.getLogits().getType());
+  std::optional<int64_t> experts =
+      shape.size() == 2 ? getConstant(shape[1]) : std::nullopt;
+  int64_t used = op.getUsed();
+  if (!experts || !elementOf(op.getLogits()).isF32())
+    return emitOptionalError(loc,
+                             "nn.route: logits must be f32 [T, experts], not ",
+                             str(op.getLogits().getType()));
+  if (used < 1 || used > *experts)
+    return emitOptionalError(loc, "nn.route: a row cannot use ", used, " of ",
+                             *experts, " experts");
+  shape[1] = constant(used, context);
+  types.push_back(getTensorType(shape, Float32Type::get(context)));
+  types.push_back(getTensorType(shape, IntegerType::get(context, 32)));
+  return success();
+}
+
+LogicalResult GroupByExpertOp::inferReturnTypes(MLIRContext *context,
+                                                std::optional<Location> loc,
+                                                Adaptor op,
+                                                SmallVectorImpl<Type> &types) {
+  Type type = op.getExperts().getType();
+  Shape shape = getShape(type);
+  if (shape.size() != 2 || !getConstant(shape[1]) ||
+      !elementOf(op.getExperts()).isInteger(32))
+    return emitOptionalError(
+        loc, "nn.group_by_expert: experts must be i32 [T, used], not ",
+        str(type));
+  int64_t count = op.getCount();
+  if (count < 1)
+    return emitOptionalError(
+        loc, "nn.group_by_expert: there must be at least one expert");
+  types.push_back(type);
+  types.push_back(getTensorType({constant(count + 1, context)},
+                                elementOf(op.getExperts())));
+  return success();
+}
+
+LogicalResult ExpertMatMulOp::inferReturnTypes(MLIRContext *context,
+                                               std::optional<Location> loc,
+                                               Adaptor op,
+                                               SmallVectorImpl<Type> &types) {
+  Shape x = getShape(op.getX().getType()),
+        weights = getShape(op.getWeights().getType()),
+        order = getShape(op.getOrder().getType()),
+        starts = getShape(op.getStarts().getType());
+  bool fits = weights.size() == 3 && order.size() == 2 && starts.size() == 1 &&
+              (x.size() == 2 || x.size() == 3) && x[0] == order[0] &&
+              x.back() == weights[2] && starts[0] == simplify(weights[0] + 1);
+  if (fits && x.size() == 3)
+    fits = x[1] == order[1];
+  if (!fits)
+    return emitOptionalError(
+        loc, "nn.expert_matmul: rows ", str(op.getX().getType()), ", weights ",
+        str(op.getWeights().getType()), ", order ",
+        str(op.getOrder().getType()), " and starts ",
+        str(op.getStarts().getType()), " do not fit together");
+  if (!elementOf(op.getX()).isF32() ||
+      !isa<FloatType>(elementOf(op.getWeights())) ||
+      !elementOf(op.getOrder()).isInteger(32) ||
+      !elementOf(op.getStarts()).isInteger(32))
+    return emitOptionalError(
+        loc, "nn.expert_matmul: rows must be f32, weights floats, order and "
+             "starts i32");
+  types.push_back(getTensorType({order[0], order[1], weights[1]},
+                                Float32Type::get(context)));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Data movement
 //===----------------------------------------------------------------------===//
 

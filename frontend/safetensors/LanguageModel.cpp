@@ -32,8 +32,13 @@ public:
                                    ArrayRef<int64_t> shape) override {
     auto it = found.find(getKey(name));
     if (it == found.end()) {
-      auto text = decoder::getTensorName(name, decoder::Naming::HuggingFace,
-                                         architecture);
+      auto getText = [&](const decoder::TensorName &wanted) {
+        return decoder::getTensorName(wanted, decoder::Naming::HuggingFace,
+                                      architecture);
+      };
+      std::optional<std::string> text = getText(name);
+      if (!text) // Experts have a tensor each.
+        text = getText({name.role, name.layer, /*expert=*/0, name.isBias});
       return llvm::createStringError(
           path + ": tensor '" +
           text.value_or(decoder::getName(name.role).str()) + "' is missing");
@@ -189,13 +194,8 @@ llvm::Expected<std::vector<uint8_t>> buildChatTemplate(StringRef folder) {
 
 } // namespace
 
-llvm::Expected<std::vector<Unsupported>>
-findUnsupportedLanguageModel(const Config &config) {
-  llvm::Expected<decoder::DecoderConfig> decoder =
-      decoder::readConfig(config.object(), config.path());
-  if (!decoder)
-    return decoder.takeError();
-  return decoder::findUnsupported(*decoder);
+llvm::Error checkLanguageModel(const Config &config) {
+  return decoder::readConfig(config.object(), config.path()).takeError();
 }
 
 llvm::Error importLanguageModel(StringRef folder, const Config &config,

@@ -15,9 +15,9 @@ llvm::Error importLanguageModel(llvm::StringRef folder, const Config &config,
                                 const ImportOptions &options,
                                 GraphBuilder &builder, Model &model);
 
-/// What of a config no graph is built for.
-llvm::Expected<std::vector<Unsupported>>
-findUnsupportedLanguageModel(const Config &config);
+/// Fails where config.json does not describe a model that a graph can be built
+/// of.
+llvm::Error checkLanguageModel(const Config &config);
 
 } // namespace pare::safetensors
 

@@ -95,8 +95,11 @@ findUnsupportedIn(const Config &config) {
   std::string type = getModelType(config);
   if (const Architecture *architecture = findArchitecture(type))
     return architecture->findUnsupported(config);
-  if (decoder::isKnownModelType(type))
-    return findUnsupportedLanguageModel(config);
+  if (decoder::isKnownModelType(type)) {
+    if (llvm::Error error = checkLanguageModel(config))
+      return std::move(error);
+    return std::vector<Unsupported>();
+  }
   return std::vector<Unsupported>{
       {"model_type '" + type + "'", 1,
        ("known are " + getKnownModelTypes() + ", ").str() +

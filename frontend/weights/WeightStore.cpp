@@ -68,9 +68,35 @@ static double readInteger(IntegerType type, const uint8_t *p) {
   llvm_unreachable("an integer type without a reader");
 }
 
+TensorData TensorData::at(int64_t i) const {
+  assert(i >= 0 && i < type.getDimSize(0) && "index out of range");
+  TensorData part{RankedTensorType::get(type.getShape().drop_front(),
+                                        type.getElementType()),
+                  {},
+                  storage};
+  uint64_t size = bytes.size() / uint64_t(type.getDimSize(0));
+  part.bytes = pieces.empty() ? bytes.slice(uint64_t(i) * size, size)
+                              : pieces[size_t(i)];
+  return part;
+}
+
+void TensorData::copyTo(MutableArrayRef<uint8_t> out) const {
+  llvm::copy(bytes, out.begin());
+  out = out.drop_front(bytes.size());
+  for (ArrayRef<uint8_t> piece : pieces) {
+    llvm::copy(piece, out.begin());
+    out = out.drop_front(piece.size());
+  }
+  assert(out.empty() && "the output has another size");
+}
+
 double TensorData::get(int64_t i) const {
   Type element = type.getElementType();
   assert(i >= 0 && i < type.getNumElements() && "element out of range");
+  if (!pieces.empty()) {
+    int64_t each = type.getNumElements() / type.getDimSize(0);
+    return at(i / each).get(i % each);
+  }
   if (storage) {
     std::vector<float> block(storage->elements);
     storage->decode(
@@ -87,25 +113,32 @@ double TensorData::get(int64_t i) const {
 
 std::vector<float> TensorData::toF32() const {
   std::vector<float> values(type.getNumElements());
-  Type element = type.getElementType();
-  if (storage) {
-    storage->decode(bytes, values);
-    return values;
-  }
-  if (element.isF32()) {
-    if (!values.empty())
-      std::memcpy(values.data(), bytes.data(), bytes.size());
-    return values;
-  }
-  for (auto [i, value] : llvm::enumerate(values)) {
-    if (element.isF16())
-      value = halfToFloat(endian::read16le(bytes.data() + 2 * i));
-    else if (element.isBF16())
-      value = bfloatToFloat(endian::read16le(bytes.data() + 2 * i));
-    else
-      value = float(get(int64_t(i)));
-  }
+  toF32(values);
   return values;
+}
+
+void TensorData::toF32(MutableArrayRef<float> out) const {
+  assert(int64_t(out.size()) == type.getNumElements());
+  Type element = type.getElementType();
+  if (!pieces.empty()) {
+    size_t each = out.size() / pieces.size();
+    for (size_t i = 0; i < pieces.size(); ++i)
+      at(int64_t(i)).toF32(out.slice(i * each, each));
+  } else if (storage) {
+    storage->decode(bytes, out);
+  } else if (element.isF32()) {
+    if (!out.empty())
+      std::memcpy(out.data(), bytes.data(), bytes.size());
+  } else {
+    for (auto [i, value] : llvm::enumerate(out)) {
+      if (element.isF16())
+        value = halfToFloat(endian::read16le(bytes.data() + 2 * i));
+      else if (element.isBF16())
+        value = bfloatToFloat(endian::read16le(bytes.data() + 2 * i));
+      else
+        value = float(get(int64_t(i)));
+    }
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -205,6 +238,32 @@ std::string WeightStore::addOwned(StringRef name, RankedTensorType type,
   return addOwned(name, type, std::move(bytes));
 }
 
+llvm::Error WeightStore::stack(StringRef name, ArrayRef<std::string> parts) {
+  assert(!parts.empty() && !contains(name) && "a new tensor of some");
+  const TensorData &first = get(parts[0]);
+  SmallVector<int64_t> shape{int64_t(parts.size())};
+  llvm::append_range(shape, first.type.getShape());
+  Entry whole;
+  whole.data = {RankedTensorType::get(shape, first.type.getElementType()),
+                {},
+                first.storage};
+  for (const std::string &part : parts) {
+    const TensorData &data = get(part);
+    assert(data.pieces.empty() && "stacks are not stacked again");
+    if (data.type != first.type || data.storage != first.storage)
+      return llvm::createStringError("tensors '" + parts[0] + "' and '" + part +
+                                     "' must have one type and shape");
+    whole.data.pieces.push_back(data.bytes);
+  }
+  for (const std::string &part : parts) {
+    auto it = tensors_.find(part);
+    whole.parts.push_back(std::move(it->second));
+    tensors_.erase(it);
+  }
+  tensors_[name] = std::move(whole);
+  return llvm::Error::success();
+}
+
 const TensorData &WeightStore::get(StringRef name) const {
   auto it = tensors_.find(name);
   assert(it != tensors_.end() && "no such weight");
@@ -213,32 +272,41 @@ const TensorData &WeightStore::get(StringRef name) const {
 
 void WeightStore::erase(StringRef name) { tensors_.erase(name); }
 
+/// Counts NaN and infinite values of a float tensor.
+static void countNonFinite(const TensorData &data, uint64_t &nan,
+                           uint64_t &inf) {
+  Type element = data.type.getElementType();
+  if (!data.pieces.empty()) {
+    for (int64_t i = 0; i < data.type.getDimSize(0); ++i)
+      countNonFinite(data.at(i), nan, inf);
+  } else if (data.storage) {
+    for (float value : data.toF32()) {
+      nan += std::isnan(value);
+      inf += std::isinf(value);
+    }
+  } else if (element.isF32()) {
+    for (size_t i = 0; i < data.bytes.size(); i += 4) {
+      uint32_t bits = endian::read32le(data.bytes.data() + i);
+      if ((bits & 0x7f800000u) == 0x7f800000u)
+        ++(bits & 0x7fffffu ? nan : inf);
+    }
+  } else {
+    for (int64_t i = 0, e = data.type.getNumElements(); i < e; ++i) {
+      double value = data.get(i);
+      nan += std::isnan(value);
+      inf += std::isinf(value);
+    }
+  }
+}
+
 std::vector<WeightStore::NonFinite> WeightStore::findNonFinite() const {
   std::vector<NonFinite> found;
   for (const auto &item : tensors_) {
     const TensorData &data = item.getValue().data;
-    Type element = data.type.getElementType();
     NonFinite counts{item.getKey().str(), 0, 0};
-    if (!isa<FloatType>(element))
+    if (!isa<FloatType>(data.type.getElementType()))
       continue;
-    if (data.storage) {
-      for (float value : data.toF32()) {
-        counts.nan += std::isnan(value);
-        counts.inf += std::isinf(value);
-      }
-    } else if (element.isF32()) {
-      for (size_t i = 0; i < data.bytes.size(); i += 4) {
-        uint32_t bits = endian::read32le(data.bytes.data() + i);
-        if ((bits & 0x7f800000u) == 0x7f800000u)
-          ++(bits & 0x7fffffu ? counts.nan : counts.inf);
-      }
-    } else {
-      for (int64_t i = 0, e = data.type.getNumElements(); i < e; ++i) {
-        double value = data.get(i);
-        counts.nan += std::isnan(value);
-        counts.inf += std::isinf(value);
-      }
-    }
+    countNonFinite(data, counts.nan, counts.inf);
     if (counts.nan || counts.inf)
       found.push_back(std::move(counts));
   }

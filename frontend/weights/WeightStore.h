@@ -65,10 +65,21 @@ struct TensorData {
   /// elements, which they decode to, and rows are whole blocks.
   const BlockStorage *storage = nullptr;
 
+  /// Where not empty, the tensor was stacked of these (WeightStore::stack), one
+  /// per index of the first axis, and `bytes` is empty.
+  std::vector<llvm::ArrayRef<uint8_t>> pieces = {};
+
+  /// What is at index `i` of the first axis, as a tensor of the other axes.
+  TensorData at(int64_t i) const;
+  /// Copies the bytes, in order, to `out`, which has exactly their size.
+  void copyTo(llvm::MutableArrayRef<uint8_t> out) const;
+
   /// Element `i` as a double; integers and bf16/f16 are converted.
   double get(int64_t i) const;
   /// All elements as f32.
   std::vector<float> toF32() const;
+  /// The same, to `out`, which has as many elements.
+  void toF32(llvm::MutableArrayRef<float> out) const;
 };
 
 class WeightStore {
@@ -95,6 +106,11 @@ public:
                              const BlockStorage &storage,
                              std::vector<uint8_t> bytes);
 
+  /// Makes the tensors `parts`, all of one type, one tensor `name` with a new
+  /// first axis, over the same bytes; the parts are then gone. Fails where two
+  /// differ in type or blocks, by name.
+  llvm::Error stack(llvm::StringRef name, llvm::ArrayRef<std::string> parts);
+
   bool contains(llvm::StringRef name) const { return tensors_.contains(name); }
   /// The tensor; asserts that it exists (graphs refer only to what importers
   /// and passes added).
@@ -120,6 +136,7 @@ private:
     TensorData data;
     std::shared_ptr<MappedFile> file; ///< of a view
     std::unique_ptr<std::vector<uint8_t>> owned;
+    std::vector<Entry> parts; ///< of a stack, which keep its bytes alive
   };
   llvm::StringMap<Entry> tensors_;
 };

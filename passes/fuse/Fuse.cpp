@@ -30,7 +30,8 @@ bool isElementwise(Operation *op) {
 }
 
 bool isProduct(Operation *op) {
-  return isa<nn::MatMulOp, nn::ConvOp, nn::ConvTransposeOp>(op);
+  return isa<nn::MatMulOp, nn::ExpertMatMulOp, nn::ConvOp, nn::ConvTransposeOp>(
+      op);
 }
 
 nn::Shape shapeOf(Operation *op) {

@@ -47,16 +47,16 @@ private:
   /// Why the product keeps activations in f32; nullopt if they get codes.
   std::optional<std::string> whyFloat(OpOperand &use,
                                       const BlockFormat &format) const {
-    auto matmul = cast<nn::MatMulOp>(use.getOwner());
+    auto matmul = dyn_cast<nn::MatMulOp>(use.getOwner());
     auto type = cast<RankedTensorType>(use.get().getType());
     if (options.activations == BlockActivations::F32)
       return "f32 as --activations says";
-    if (use.getOperandNumber() != 1 || !matmul.getTransposeRhs() ||
-        type.getRank() != 2)
+    if (matmul && (use.getOperandNumber() != 1 || !matmul.getTransposeRhs() ||
+                   type.getRank() != 2))
       return "f32, its rows are not what the product sums over";
-    if (!elementOf(matmul.getLhs()).isF32())
+    if (!elementOf(use.getOwner()->getOperand(0)).isF32())
       return "not f32";
-    if (type.getDimSize(1) % nn::kBlockCodeGroup != 0)
+    if (type.getShape().back() % nn::kBlockCodeGroup != 0)
       return llvm::formatv("f32, rows are no multiples of {0}",
                            nn::kBlockCodeGroup)
           .str();
@@ -77,8 +77,8 @@ private:
     for (OpOperand *use : llvm::reverse(uses)) {
       if (isa<nn::GatherOp>(use->getOwner()))
         table = "rows are looked up";
-      auto matmul = dyn_cast<nn::MatMulOp>(use->getOwner());
-      if (!matmul)
+      Operation *op = use->getOwner();
+      if (!isa<nn::MatMulOp, nn::ExpertMatMulOp>(op))
         continue;
       if (std::optional<std::string> why = whyFloat(*use, format)) {
         product = "activations stay " + *why;
@@ -86,10 +86,10 @@ private:
       }
       product = llvm::formatv("activations in int8, one scale per {0}",
                               nn::kBlockCodeGroup);
-      OpBuilder builder(matmul);
-      auto [codes, scales] = quantize(matmul.getLhs());
-      matmul.getLhsMutable().assign(nn::DequantizeOp::create(
-          builder, codes.getLoc(), codes, scales, Value()));
+      OpBuilder builder(op);
+      auto [codes, scales] = quantize(op->getOperand(0));
+      op->setOperand(0, nn::DequantizeOp::create(builder, codes.getLoc(), codes,
+                                                 scales, Value()));
     }
     return product + (product.empty() || table.empty() ? "" : "; ") + table;
   }

@@ -28,9 +28,10 @@ HostTensor HostTensor::view(const TensorData &weight) {
   if (weight.storage)
     return HostTensor(weight.type, ArrayRef<float>(weight.toF32()));
   size_t bytes = nn::getElementBytes(weight.type.getElementType());
-  if (reinterpret_cast<uintptr_t>(weight.bytes.data()) % bytes != 0) {
+  if (!weight.pieces.empty() ||
+      reinterpret_cast<uintptr_t>(weight.bytes.data()) % bytes != 0) {
     HostTensor copy(weight.type);
-    llvm::copy(weight.bytes, copy.bytes().begin());
+    weight.copyTo(copy.bytes());
     return copy;
   }
   HostTensor tensor;

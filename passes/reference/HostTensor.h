@@ -24,8 +24,8 @@ public:
   HostTensor(mlir::RankedTensorType type, llvm::ArrayRef<float> values);
   HostTensor(mlir::RankedTensorType type, llvm::ArrayRef<int64_t> values);
 
-  /// A view of a weight, which must outlive it (copied where unaligned, decoded
-  /// where in blocks).
+  /// A view of a weight, which must outlive it (copied where unaligned or
+  /// stacked, decoded where in blocks).
   static HostTensor view(const TensorData &weight);
   /// The elements of a constant; an error if it holds none that are known.
   static llvm::Expected<HostTensor> fromAttr(mlir::ElementsAttr value);

@@ -28,6 +28,9 @@ NEOX = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3, "in
         "layer_norm_eps": 1e-5, "vocab_size": 160, "max_position_embeddings": 256, "rotary_emb_base": 10000,
         "rotary_pct": 0.25, "hidden_act": "gelu_pytorch_tanh"}  # mlx-lm knows no other
 
+QWEN3_MOE = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "norm_topk_prob": True,
+             "decoder_sparse_step": 1, "mlp_only_layers": []}
+
 # Name: (module of mlx-lm, config.json).
 MODELS = {
     "llama": ("llama", {**BASE, "model_type": "llama", "tie_word_embeddings": True}),
@@ -38,6 +41,11 @@ MODELS = {
     "qwen2": ("qwen2", {**BASE, "model_type": "qwen2"}),
     "qwen3": ("qwen3", {**BASE, "model_type": "qwen3", "head_dim": 32}),
     "smollm3": ("smollm3", {**BASE, "model_type": "smollm3", "num_hidden_layers": 4, "no_rope_layer_interval": 4}),
+    "mixtral": ("mixtral", {**BASE, "model_type": "mixtral", "num_local_experts": 5, "num_experts_per_tok": 2}),
+    "qwen3-moe": ("qwen3_moe", {**BASE, "model_type": "qwen3_moe", "head_dim": 32, **QWEN3_MOE}),
+    # A dense layer first, and shares that do not add up to one.
+    "qwen3-moe-mixed": ("qwen3_moe", {**BASE, "model_type": "qwen3_moe", **QWEN3_MOE, "norm_topk_prob": False,
+                                      "mlp_only_layers": [0]}),
     "gemma2": ("gemma2", {**BASE, "model_type": "gemma2", "head_dim": 32, "attn_logit_softcapping": 50.0,
                           "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24.0, "sliding_window": 4096, "tie_word_embeddings": True}),
     "gemma3": ("gemma3_text", {**BASE, "model_type": "gemma3_text", **GEMMA3}),
@@ -75,14 +83,24 @@ def published(name, weights):
     if name == "gpt-neox":
         return {key.replace("model.h.", "gpt_neox.layers.").replace("model.", "gpt_neox."): value
                 for key, value in weights.items()}
-    return weights
+    return {part: matrix for key, value in weights.items() for part, matrix in split_experts(key, value)}
 
 
-def make(name, folder, tokens):
-    """Writes the model to `folder`; its logits for `tokens`, [T, vocabulary]."""
+def split_experts(key, value):
+    """One matrix per expert, as files have them."""
+    head, switch, part = key.partition(".switch_mlp.")
+    if not switch:
+        return [(key, value)]
+    if head.endswith("block_sparse_moe"):
+        for mine, theirs in {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}.items():
+            part = part.replace(mine, theirs)
+    return [(f"{head}.experts.{i}.{part}", matrix) for i, matrix in enumerate(value)]
+
+
+def create(name):
+    """A model of mlx-lm, its config.json and its weights by name."""
     import mlx.core as mx
-    from mlx.utils import tree_flatten, tree_unflatten
-    from safetensors.numpy import save_file
+    from mlx.utils import tree_flatten
 
     mx.set_default_device(mx.cpu)
     module, config = MODELS[name]
@@ -92,11 +110,29 @@ def make(name, folder, tokens):
     around = 0 if name.startswith("gemma") else 1  # Gemma's norms add the one
     weights = {key: random_weight(rng, key, value.shape, around).astype(np.float32)
                for key, value in tree_flatten(model.parameters())}
+    return model, config, weights
+
+
+def run(model, weights, tokens):
+    """The logits for `tokens`, [T, vocabulary]."""
+    import mlx.core as mx
+    from mlx.utils import tree_unflatten
+
     model.update(tree_unflatten([(key, mx.array(value)) for key, value in weights.items()]))
+    return np.array(model(mx.array([tokens]))[0])
+
+
+def make(name, folder, tokens, dtype=np.float32):
+    """Writes the model to `folder`, its weights as `dtype`; its logits for
+    `tokens`, [T, vocabulary]."""
+    from safetensors.numpy import save_file
+
+    model, config, weights = create(name)
+    weights = {key: value.astype(dtype) for key, value in weights.items()}
     save_file({key: np.ascontiguousarray(value) for key, value in published(name, weights).items()},
               folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
-    return np.array(model(mx.array([tokens]))[0])
+    return run(model, {key: value.astype(np.float32) for key, value in weights.items()}, tokens)
 
 
 # Names of a layer's tensors in GGUF and in transformers' files.

@@ -1,6 +1,7 @@
 //===- BlockGemm.cpp - Products by weights in blocks ----------------------===//
 #include "backends/cpu/kernels/BlockGemm.h"
 #include "backends/cpu/kernels/BlockDot.h"
+#include "backends/cpu/kernels/PanelGemm.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -15,9 +16,6 @@ using namespace pare::cpu;
 namespace {
 
 constexpr int64_t kMaxTile = 12; ///< rows
-/// Bytes of weights between what one row is multiplied with and what is asked
-/// for: caches of their own accord do not look beyond a page.
-constexpr int64_t kPrefetchAhead = 3072;
 
 /// What a task keeps in its scratch, in bytes from its start: of each row of
 /// activations and group of weights the sum of the codes, times what the
@@ -52,8 +50,6 @@ struct Scratch {
   int64_t bytesOfAll;
 };
 
-constexpr int64_t kRowsPerTask = 120; // whole tiles of all targets
-
 BlockWeights makeWeights(const BlockGemmSpec &spec, const Isa &isa) {
   if (!spec.isInteger)
     return BlockWeights(*spec.format, std::min(16u, isa.f32Lanes), false);
@@ -61,9 +57,14 @@ BlockWeights makeWeights(const BlockGemmSpec &spec, const Isa &isa) {
   return BlockWeights(*spec.format, dot->lanes, dot->isUnsigned);
 }
 
-int64_t rowsPerTask(const BlockGemmSpec &spec) {
-  return spec.m.isFixed() ? std::clamp<int64_t>(spec.m.fixed, 1, kRowsPerTask)
-                          : kRowsPerTask;
+/// Bytes of scratch for the rows of a task.
+int64_t scratchBytes(const BlockGemmSpec &spec, const Isa &isa) {
+  if (!spec.format) // A panel, where its elements are not f32 already.
+    return spec.plain == PARE_F32 ? 0 : spec.k * kPanel * 4;
+  BlockWeights weights = makeWeights(spec, isa);
+  return Scratch(weights.layout(), weights.bytes(), spec.isInteger,
+                 rowsPerTask(spec), spec.k)
+      .bytesOfAll;
 }
 
 } // namespace
@@ -73,96 +74,42 @@ BlockGemmTiling pare::cpu::blockGemmTiling(const BlockGemmSpec &spec,
   // One row waits for memory: some 64 KiB of weights are a few microseconds,
   // but a few tasks there should be.
   constexpr int64_t kBytes = 64 << 10, kMinTasks = 6;
-  BlockWeights weights = makeWeights(spec, isa);
   int64_t panels = llvm::divideCeil(spec.n, kPanel);
   int64_t perTask =
-      std::min(llvm::divideCeil(kBytes, weights.layout().panelBytes(spec.k)),
+      std::min(llvm::divideCeil(kBytes, std::max<int64_t>(panelBytes(spec), 1)),
                llvm::divideCeil(panels, kMinTasks));
   // Tasks of about equal size.
   int64_t tasks = llvm::divideCeil(panels, std::max<int64_t>(perTask, 1));
   perTask = llvm::divideCeil(panels, std::max<int64_t>(tasks, 1));
-  int64_t rows = rowsPerTask(spec);
-  Scratch scratch(weights.layout(), weights.bytes(), spec.isInteger, rows,
-                  spec.k);
-  return {rows, std::max<int64_t>(perTask, 1) * kPanel, scratch.bytesOfAll};
+  return {rowsPerTask(spec), std::max<int64_t>(perTask, 1) * kPanel,
+          scratchBytes(spec, isa)};
 }
-
-//===----------------------------------------------------------------------===//
-// What both kinds of activations share
-//===----------------------------------------------------------------------===//
 
 namespace {
 
-class BlockGemmEmitter {
+/// Products of weights in blocks.
+class BlockGemmEmitter : public PanelGemmEmitter {
 public:
   BlockGemmEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
-      : b(b), spec(spec), tiling(blockGemmTiling(spec, b.isa())),
-        weights(makeWeights(spec, b.isa())), layout(weights.layout()),
+      : PanelGemmEmitter(b, spec), weights(makeWeights(spec, b.isa())),
+        layout(weights.layout()),
         scratch(layout, weights.bytes(), spec.isInteger, tiling.rowsPerTask,
-                spec.k),
-        i8(b.getI8Type()) {}
-  virtual ~BlockGemmEmitter() = default;
-
-  void emit();
+                spec.k) {}
 
 protected:
-  /// Before the task's panels: `height` rows from `rowBase`.
-  virtual void begin() {}
-  /// Rows [0, height) of the task by the panel at `packed`, columns from `col`.
-  virtual void panel(Value packed, Value col) = 0;
-
   /// What the steps of a run share, for all parts of the panel.
-  SmallVector<BlockWeights::Run> loadRun(Value address);
+  SmallVector<BlockWeights::Run> loadRun(Value address) {
+    SmallVector<BlockWeights::Run> parts;
+    for (unsigned row = 0; row < kPanel; row += weights.lanes())
+      parts.push_back(weights.loadRun(b, address, b.idx(row)));
+    return parts;
+  }
   unsigned parts() const { return kPanel / weights.lanes(); }
-  /// Stores results of one row, parts of a panel's columns from `col`.
-  void store(ArrayRef<Value> parts, Value row, Value col);
-  Value at(Value base, int64_t bytes) { return b.gep(i8, base, b.idx(bytes)); }
 
-  KernelBuilder &b;
-  const BlockGemmSpec &spec;
-  BlockGemmTiling tiling;
   BlockWeights weights;
   const BlockLayout &layout;
   Scratch scratch;
-  Type i8;
-  Value rowBase, height;
 };
-
-void BlockGemmEmitter::emit() {
-  Value m = b.extent(spec.m), panels = b.idx(llvm::divideCeil(spec.n, kPanel));
-  Value rowBlocks = b.divCeil(m, tiling.rowsPerTask);
-  int64_t perTask = tiling.colsPerTask / kPanel;
-  rowBase = b.mul(b.rem(b.task(), rowBlocks), tiling.rowsPerTask);
-  Value first = b.mul(b.divFloor(b.task(), rowBlocks), perTask);
-  Value end = b.minIdx(b.add(first, perTask), panels);
-  height = b.minIdx(b.idx(tiling.rowsPerTask), b.sub(m, rowBase));
-  auto packedAt = [&](Value number) {
-    return b.gep(i8, b.ptr(spec.ptrW),
-                 b.mul(number, layout.panelBytes(spec.k)));
-  };
-  // What comes before the weights' use hides their latency.
-  b.prefetch(packedAt(first), kPrefetchAhead);
-  begin();
-  b.loop(first, end, 1,
-         [&](Value number) { panel(packedAt(number), b.mul(number, kPanel)); });
-}
-
-SmallVector<BlockWeights::Run> BlockGemmEmitter::loadRun(Value address) {
-  SmallVector<BlockWeights::Run> parts;
-  for (unsigned row = 0; row < kPanel; row += weights.lanes())
-    parts.push_back(weights.loadRun(b, address, b.idx(row)));
-  return parts;
-}
-
-void BlockGemmEmitter::store(ArrayRef<Value> parts, Value row, Value col) {
-  Value count;
-  if (spec.n % kPanel != 0)
-    count = b.minIdx(b.idx(kPanel), b.sub(b.idx(spec.n), col));
-  Value vec = b.concat(parts);
-  if (spec.store)
-    return spec.store(b, vec, {row, col, count, b.idx(0)});
-  b.storePartial(vec, b.ptr(spec.ptrC), b.add(b.mul(row, spec.n), col), count);
-}
 
 //===----------------------------------------------------------------------===//
 // Codes
@@ -214,7 +161,7 @@ private:
 
   void begin() override;
   void panel(Value packed, Value col) override;
-  Row rowAt(Value inTask);
+  Row codesAt(Value inTask);
   void sumCodes(const Row &row);
   StepWeights packedStep(ArrayRef<BlockWeights::Run> run, Value step);
   StepWeights decodedStep(Value step);
@@ -232,12 +179,12 @@ private:
   Type f32, i32;
 };
 
-IntegerEmitter::Row IntegerEmitter::rowAt(Value inTask) {
+IntegerEmitter::Row IntegerEmitter::codesAt(Value inTask) {
   Row row;
-  row.number = b.add(rowBase, inTask);
-  row.codes = b.gep(i8, b.ptr(spec.ptrX), b.mul(row.number, spec.k));
-  row.scales =
-      b.gep(f32, b.ptr(spec.ptrScales), b.mul(row.number, spec.k / kBlockStep));
+  row.number = rowAt(inTask);
+  Value x = rowOfX(row.number);
+  row.codes = b.gep(i8, b.ptr(spec.ptrX), b.mul(x, spec.k));
+  row.scales = b.gep(f32, b.ptr(spec.ptrScales), b.mul(x, spec.k / kBlockStep));
   Value sums = b.mul(inTask, scratch.groups);
   row.biased = b.gep(i32, at(b.scratch(), scratch.biased), sums);
   row.scaled = b.gep(f32, at(b.scratch(), scratch.scaled), sums);
@@ -247,7 +194,7 @@ IntegerEmitter::Row IntegerEmitter::rowAt(Value inTask) {
 void IntegerEmitter::begin() {
   if (!hasBias && !hasMinimum)
     return;
-  b.loop(b.idx(0), height, 1, [&](Value row) { sumCodes(rowAt(row)); });
+  b.loop(b.idx(0), height, 1, [&](Value row) { sumCodes(codesAt(row)); });
 }
 
 void IntegerEmitter::sumCodes(const Row &row) {
@@ -426,7 +373,7 @@ void IntegerEmitter::storeTile(ArrayRef<Row> rows, const TileSums &sums,
 
 /// The task's only row: weights are decoded in registers.
 void IntegerEmitter::oneRow(Value packed, Value col) {
-  Row row = rowAt(b.idx(0));
+  Row row = codesAt(b.idx(0));
   TileSums sums;
   sums.values.assign(parts(), b.zero(b.vecF32(dot->lanes)));
   sums.values = weights.forRuns(
@@ -457,7 +404,7 @@ void IntegerEmitter::severalRows(Value packed, Value col) {
     b.loop(begin, end, size, [&](Value first) {
       SmallVector<Row> rows;
       for (unsigned i = 0; i < size; ++i)
-        rows.push_back(rowAt(b.add(first, i)));
+        rows.push_back(codesAt(b.add(first, i)));
       tile(rows, col);
     });
     begin = end;
@@ -547,35 +494,39 @@ void FloatEmitter::decode(Value packed) {
 
 void FloatEmitter::panel(Value packed, Value col) {
   decode(packed);
-  Value decoded = at(b.scratch(), scratch.panel), begin = b.idx(0);
-  unsigned groups = kPanel / micro.lanes();
-  for (MicroTile widest : micro.tiles()) {
-    MicroTile tile{widest.rows, unsigned(kPanel)};
-    Value end = b.add(
-        begin, b.mul(b.divFloor(b.sub(height, begin), tile.rows), tile.rows));
-    b.loop(begin, end, tile.rows, [&](Value first) {
-      Value row0 = b.add(rowBase, first);
-      SmallVector<Value> rows, columns;
-      for (unsigned r = 0; r < tile.rows; ++r)
-        rows.push_back(b.gep(b.getF32Type(), b.ptr(spec.ptrX),
-                             b.mul(b.add(row0, r), spec.k)));
-      for (unsigned g = 0; g < groups; ++g)
-        columns.push_back(micro.groupPtr(b, decoded, b.idx(spec.k), b.idx(g)));
-      SmallVector<Value> sums =
-          micro.finish(b, tile,
-                       micro.accumulate(b, tile, micro.start(b, tile),
-                                        b.idx(spec.k), {rows, columns}));
-      for (unsigned r = 0; r < tile.rows; ++r)
-        store(ArrayRef(sums).slice(r * groups, groups), b.add(row0, r), col);
-    });
-    begin = end;
-  }
+  multiply(micro, at(b.scratch(), scratch.panel), col);
 }
+
+//===----------------------------------------------------------------------===//
+// f32 by plain weights
+//===----------------------------------------------------------------------===//
+
+class PlainEmitter : public PanelGemmEmitter {
+public:
+  PlainEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
+      : PanelGemmEmitter(b, spec), micro(b.isa(), MicroKernel::F32) {}
+
+private:
+  void panel(Value packed, Value col) override {
+    if (spec.plain == PARE_F32)
+      return multiply(micro, packed, col);
+    forVectors(b, b.idx(spec.k * kPanel), kPanel, 4,
+               [&](Value i, unsigned lanes, Value) {
+                 b.store(loadAs(b, spec.plain, packed, i, lanes), b.scratch(),
+                         i);
+               });
+    multiply(micro, b.scratch(), col);
+  }
+
+  MicroKernel micro;
+};
 
 } // namespace
 
 void pare::cpu::emitBlockGemm(KernelBuilder &b, const BlockGemmSpec &spec) {
-  if (spec.isInteger)
+  if (!spec.format)
+    PlainEmitter(b, spec).emit();
+  else if (spec.isInteger)
     IntegerEmitter(b, spec).emit();
   else
     FloatEmitter(b, spec).emit();

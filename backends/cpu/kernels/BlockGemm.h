@@ -10,6 +10,11 @@
 // several share a panel that is decoded into scratch. A row of a batch gives
 // bit for bit what that row alone gives.
 //
+// With experts, W is one matrix per expert, one after the other, each of whole
+// panels; a row of C is a slot, multiplied by its expert's matrix. Tasks take
+// runs of slots in the order of their experts, so that a panel is decoded once
+// for all of a task's slots that need it.
+//
 //===----------------------------------------------------------------------===//
 #ifndef PARE_BACKENDS_CPU_KERNELS_BLOCKGEMM_H
 #define PARE_BACKENDS_CPU_KERNELS_BLOCKGEMM_H
@@ -20,9 +25,20 @@
 
 namespace pare::cpu {
 
+/// Which row meets which matrix: the slots [starts[e], starts[e + 1]) of
+/// `order` are expert e's.
+struct ExpertRows {
+  int64_t count = 0;       ///< of experts
+  int64_t slotsPerRow = 1; ///< slot s reads row s / slotsPerRow of X
+  unsigned ptrOrder = 0;   ///< i32 [M]
+  unsigned ptrStarts = 0;  ///< i32 [count + 1]
+};
+
 struct BlockGemmSpec {
-  const BlockFormat *format = nullptr;
-  bool isInteger = true; ///< X is codes; otherwise f32
+  const BlockFormat *format = nullptr; ///< null: W is of `plain` elements
+  PareDType plain = PARE_F32; ///< or f16, bf16: [K][16] of them in a panel
+  bool isInteger = true;      ///< X is codes; otherwise f32
+  std::optional<ExpertRows> experts;
   Extent m;
   int64_t n = 0, k = 0;
 
@@ -47,6 +63,9 @@ struct BlockGemmTiling {
 };
 
 BlockGemmTiling blockGemmTiling(const BlockGemmSpec &spec, const Isa &isa);
+
+/// Bytes of W, of all experts where there are any.
+int64_t packedBytes(const BlockGemmSpec &spec);
 
 /// Emits the body of the kernel that `b` has begun.
 void emitBlockGemm(KernelBuilder &b, const BlockGemmSpec &spec);

@@ -7,6 +7,7 @@
 #ifndef PARE_BACKENDS_CPU_KERNELS_PACK_H
 #define PARE_BACKENDS_CPU_KERNELS_PACK_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include <cstdint>
 
 namespace pare::cpu {
@@ -23,6 +24,11 @@ void packF32(const float *b, int64_t k, int64_t n, int64_t strideK,
              int64_t strideN, float *out);
 void packS8(const int8_t *b, int64_t k, int64_t n, int64_t strideK,
             int64_t strideN, int8_t *out);
+
+/// Packs rows of W [N, K], elements of `width` bytes (2 or 4) at any address,
+/// to zeroed [N/16][K][16].
+void packElements(llvm::ArrayRef<uint8_t> w, int64_t n, int64_t k,
+                  unsigned width, llvm::MutableArrayRef<uint8_t> out);
 
 /// out[n] = factor · Σ_k b[k, n], zero for padding columns; exact for |factor|
 /// · K up to 16,900,000. With -128 the sums that unsigned codes start from.

@@ -1,6 +1,7 @@
 //===- BlockMatMul.cpp - Products and rows of weights in blocks -----------===//
 #include "backends/cpu/DType.h"
 #include "backends/cpu/kernels/BlockGemm.h"
+#include "backends/cpu/select/Blocks.h"
 #include "backends/cpu/select/Entries.h"
 #include "backends/cpu/select/Tail.h"
 
@@ -13,8 +14,7 @@ static bool isF32(Value value) {
   return getElementTypeOrSelf(value.getType()).isF32();
 }
 
-/// The format of a weight in blocks, or null.
-static const BlockFormat *getBlockFormat(Value value) {
+const BlockFormat *getBlockFormat(Value value) {
   nn::WeightOp weight = nn::getWeight(value);
   return weight && weight.getBlocks() ? findBlockFormat(*weight.getBlocks())
                                       : nullptr;
@@ -26,14 +26,44 @@ static bool isBlockProduct(nn::MatMulOp matmul) {
          matmul.getTransposeRhs() && shapeOf(matmul.getRhs()).size() == 2;
 }
 
-/// The codes that the product multiplies, one scale per kBlockStep; null: it
-/// multiplies f32.
-static nn::DequantizeOp getCodes(nn::MatMulOp matmul) {
-  auto codes = matmul.getLhs().getDefiningOp<nn::DequantizeOp>();
-  if (!codes || codes->getParentOp() != matmul->getParentOp() ||
+nn::DequantizeOp getCodes(Operation *product) {
+  auto codes = product->getOperand(0).getDefiningOp<nn::DequantizeOp>();
+  if (!codes || codes->getParentOp() != product->getParentOp() ||
       !isa<nn::FusedOp>(codes->getParentOp()))
     return {};
   return codes;
+}
+
+std::optional<std::string> whyNoProduct(Operation *op, Operation *product,
+                                        const BlockFormat *format) {
+  constexpr char known[] =
+      "products of blocks take f32 or codes with one scale per 32";
+  if (format)
+    if (std::optional<std::string> why = whyNoBlockKernel(*format))
+      return ("products of " + format->name + ": " + *why).str();
+  nn::DequantizeOp codes = getCodes(product);
+  if (!codes)
+    return getGroup(op).front() == product && isF32(product->getOperand(0))
+               ? Tail::whyNot(op, product)
+               : known;
+  std::optional<int64_t> k = nn::getConstant(shapeOf(codes.getCodes()).back()),
+                         groups =
+                             nn::getConstant(shapeOf(codes.getScale()).back());
+  if (!format || codes.getZeroPoint() || !k || !groups ||
+      *k != *groups * kBlockStep ||
+      !getElementTypeOrSelf(codes.getCodes().getType()).isInteger(8))
+    return known;
+  return Tail::whyNot(op, product);
+}
+
+unsigned addRows(KernelCall &call, Operation *product, Selector &selector) {
+  nn::DequantizeOp codes = getCodes(product);
+  call.inputs.push_back(selector.operand(
+      nn::getOuterValue(codes ? codes.getCodes() : product->getOperand(0))));
+  if (codes)
+    call.inputs.push_back(
+        selector.operand(nn::getOuterValue(codes.getScale())));
+  return call.inputs.size() - 1;
 }
 
 /// Adds the packed weight, from which products and lookups read: one copy.
@@ -64,23 +94,7 @@ static std::optional<std::string> whyNotProduct(Operation *op, const Isa &) {
   auto matmul = findAnchor<nn::MatMulOp>(op);
   if (!isBlockProduct(matmul))
     return "";
-  const BlockFormat &format = *getBlockFormat(matmul.getRhs());
-  if (std::optional<std::string> why = whyNoBlockKernel(format))
-    return ("products of " + format.name + ": " + *why).str();
-  nn::DequantizeOp codes = getCodes(matmul);
-  if (!codes) {
-    if (getGroup(op).front() != matmul.getOperation() ||
-        !isF32(matmul.getLhs()))
-      return "products of blocks take f32 or codes with one scale per 32";
-    return Tail::whyNot(op, matmul);
-  }
-  std::optional<int64_t> k = nn::getConstant(shapeOf(codes.getCodes()).back()),
-                         groups =
-                             nn::getConstant(shapeOf(codes.getScale()).back());
-  if (codes.getZeroPoint() || !k || !groups || *k != *groups * kBlockStep ||
-      !getElementTypeOrSelf(codes.getCodes().getType()).isInteger(8))
-    return "products of blocks take f32 or codes with one scale per 32";
-  return Tail::whyNot(op, matmul);
+  return whyNoProduct(op, matmul, getBlockFormat(matmul.getRhs()));
 }
 
 static llvm::Error buildProduct(Operation *op, Selector &selector) {
@@ -99,13 +113,7 @@ static llvm::Error buildProduct(Operation *op, Selector &selector) {
   spec.m = selector.extent(call, m);
   spec.n = *nn::getConstant(weight[0]);
   spec.k = *nn::getConstant(weight[1]);
-  call.inputs.push_back(selector.operand(
-      nn::getOuterValue(codes ? codes.getCodes() : matmul.getLhs())));
-  if (codes) {
-    spec.ptrScales = call.inputs.size();
-    call.inputs.push_back(
-        selector.operand(nn::getOuterValue(codes.getScale())));
-  }
+  spec.ptrScales = addRows(call, matmul, selector);
   spec.ptrW = call.inputs.size();
   call.inputs.push_back(packWeight(matmul.getRhs(), selector));
   // The graph counts the weight's elements as f32.

@@ -9,6 +9,7 @@ namespace pare::cpu {
 
 llvm::ArrayRef<KernelEntry> getMatMulEntries();
 llvm::ArrayRef<KernelEntry> getBlockEntries();
+llvm::ArrayRef<KernelEntry> getExpertEntries();
 llvm::ArrayRef<KernelEntry> getConvEntries();
 llvm::ArrayRef<KernelEntry> getAttentionEntries();
 llvm::ArrayRef<KernelEntry> getCacheEntries();

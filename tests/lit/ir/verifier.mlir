@@ -119,3 +119,39 @@ func.func @main(%x: tensor<4x64xi8>, %s: tensor<4x3xf32>) -> tensor<4x64xf32> {
 
 // expected-error @+1 {{'nn.weight' op has blocks, so its type must be f32 of known shape}}
 nn.weight @w : tensor<8x32xi8> {blocks = "q8_0"}
+
+// -----
+
+func.func @main(%l: tensor<4x8xf32>) -> tensor<4x9xf32> {
+  // expected-error @+2 {{nn.route: a row cannot use 9 of 8 experts}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0, %1 = nn.route %l {used = 9 : i64} : (tensor<4x8xf32>) -> (tensor<4x9xf32>, tensor<4x9xi32>)
+  return %0 : tensor<4x9xf32>
+}
+
+// -----
+
+func.func @main(%e: tensor<4x2xi64>) -> tensor<4x2xi64> {
+  // expected-error @+2 {{nn.group_by_expert: experts must be i32 [T, used], not tensor<4x2xi64>}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0, %1 = nn.group_by_expert %e {count = 8 : i64} : (tensor<4x2xi64>) -> (tensor<4x2xi64>, tensor<9xi32>)
+  return %0 : tensor<4x2xi64>
+}
+
+// -----
+
+func.func @main(%x: tensor<4x3x64xf32>, %w: tensor<8x96x64xf32>, %o: tensor<4x2xi32>, %b: tensor<9xi32>) -> tensor<4x2x96xf32> {
+  // expected-error @+2 {{nn.expert_matmul: rows tensor<4x3x64xf32>, weights tensor<8x96x64xf32>, order tensor<4x2xi32> and starts tensor<9xi32> do not fit together}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.expert_matmul %x, %w by %o, %b : (tensor<4x3x64xf32>, tensor<8x96x64xf32>, tensor<4x2xi32>, tensor<9xi32>) -> tensor<4x2x96xf32>
+  return %0 : tensor<4x2x96xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<4x64xf32>, %w: tensor<8x96x64xi8>, %o: tensor<4x2xi32>, %b: tensor<9xi32>) -> tensor<4x2x96xf32> {
+  // expected-error @+2 {{nn.expert_matmul: rows must be f32, weights floats, order and starts i32}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.expert_matmul %x, %w by %o, %b : (tensor<4x64xf32>, tensor<8x96x64xi8>, tensor<4x2xi32>, tensor<9xi32>) -> tensor<4x2x96xf32>
+  return %0 : tensor<4x2x96xf32>
+}

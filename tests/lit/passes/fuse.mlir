@@ -94,3 +94,23 @@ func.func @alone(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %2 = nn.unary exp %1 : (tensor<4x8xf32>) -> tensor<4x8xf32>
   return %2 : tensor<4x8xf32>
 }
+
+// -----
+
+// Products of experts take their activation, the gate and their shares.
+
+// CHECK-LABEL: @experts
+// CHECK: nn.fused "expert_matmul+silu"
+// CHECK: nn.fused "expert_matmul+mul"
+// CHECK: nn.fused "expert_matmul+mul"
+// CHECK: nn.reduce sum
+func.func @experts(%x: tensor<5x64xf32>, %s: tensor<5x2x1xf32>, %w: tensor<8x64x64xf32>, %o: tensor<5x2xi32>, %b: tensor<9xi32>) -> tensor<5x64xf32> {
+  %0 = nn.expert_matmul %x, %w by %o, %b : (tensor<5x64xf32>, tensor<8x64x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x64xf32>
+  %1 = nn.expert_matmul %x, %w by %o, %b : (tensor<5x64xf32>, tensor<8x64x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x64xf32>
+  %2 = nn.unary silu %0 : (tensor<5x2x64xf32>) -> tensor<5x2x64xf32>
+  %3 = nn.binary mul %2, %1 : (tensor<5x2x64xf32>, tensor<5x2x64xf32>) -> tensor<5x2x64xf32>
+  %4 = nn.expert_matmul %3, %w by %o, %b : (tensor<5x2x64xf32>, tensor<8x64x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x64xf32>
+  %5 = nn.binary mul %4, %s : (tensor<5x2x64xf32>, tensor<5x2x1xf32>) -> tensor<5x2x64xf32>
+  %6 = nn.reduce sum %5 {axes = array<i64: 1>} : (tensor<5x2x64xf32>) -> tensor<5x64xf32>
+  return %6 : tensor<5x64xf32>
+}

@@ -38,3 +38,23 @@ func.func @main(%x: tensor<5x64xf32>) -> tensor<5x64xf32> {
   %1 = nn.matmul %0, %b : (tensor<5x96xf32>, tensor<96x64xf32>) -> tensor<5x64xf32>
   return %1 : tensor<5x64xf32>
 }
+
+// -----
+
+// Experts that read the same rows share their codes.
+
+// CHECK-LABEL: @main
+// CHECK: %[[CODES:.*]], %[[SCALES:.*]] = nn.dynamic_quantize %arg0 to i8 {group = 32 : i64}
+// CHECK-NOT: nn.dynamic_quantize
+// CHECK: %[[D:.*]] = nn.dequantize %[[CODES]], %[[SCALES]]
+// CHECK: nn.expert_matmul %[[D]], %{{.*}} by %arg1, %arg2
+// CHECK: nn.expert_matmul %{{.*}}, %{{.*}} by %arg1, %arg2
+nn.weight @gate : tensor<8x96x64xf32> {blocks = "q8_0"}
+nn.weight @up : tensor<8x96x64xf32> {blocks = "q4_1"}
+func.func @main(%x: tensor<5x64xf32>, %o: tensor<5x2xi32>, %b: tensor<9xi32>) -> (tensor<5x2x96xf32>, tensor<5x2x96xf32>) {
+  %g = nn.param @gate : tensor<8x96x64xf32>
+  %u = nn.param @up : tensor<8x96x64xf32>
+  %0 = nn.expert_matmul %x, %g by %o, %b : (tensor<5x64xf32>, tensor<8x96x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x96xf32>
+  %1 = nn.expert_matmul %x, %u by %o, %b : (tensor<5x64xf32>, tensor<8x96x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x96xf32>
+  return %0, %1 : tensor<5x2x96xf32>, tensor<5x2x96xf32>
+}

@@ -258,6 +258,60 @@ TEST_F(InterpreterTest, ZeroPointsUseTheWholeRange) {
   }
 }
 
+TEST_F(InterpreterTest, RoutesToTheLargestLogits) {
+  // Row 0 has two equal logits, row 1 an order of its own.
+  HostTensor logits = f32({2, 3}, {0, 1, 1, std::log(4.0f), 0, std::log(2.0f)});
+  auto text = [](StringRef attributes, StringRef result) {
+    std::string type = result == "%s" ? "tensor<2x2xf32>" : "tensor<2x2xi32>";
+    return ("func.func @main(%l: tensor<2x3xf32>) -> " + type +
+            " { %s, %e = nn.route %l {used = 2 : i64" + attributes +
+            "} : (tensor<2x3xf32>) -> (tensor<2x2xf32>, tensor<2x2xi32>) "
+            "return " +
+            result + " : " + type + " }")
+        .str();
+  };
+  EXPECT_EQ(run(text("", "%e"), logits), Values({1, 2, 0, 2}));
+  double e = std::exp(1.0), all = 1 + 2 * e;
+  Values over = run(text("", "%s"), logits),
+         among = run(text(", normalize", "%s"), logits);
+  for (auto [got, want] :
+       llvm::zip_equal(over, Values({e / all, e / all, 4. / 7, 2. / 7})))
+    EXPECT_NEAR(got, want, 1e-6);
+  for (auto [got, want] :
+       llvm::zip_equal(among, Values({0.5, 0.5, 2. / 3, 1. / 3})))
+    EXPECT_NEAR(got, want, 1e-6);
+}
+
+TEST_F(InterpreterTest, SlotsMeetTheMatricesOfTheirExperts) {
+  std::string text = R"(
+    func.func @main(%e: tensor<2x2xi32>, %x: XTYPE, %w: tensor<3x1x2xf32>) -> tensor<2x2x1xf32> {
+      %o, %b = nn.group_by_expert %e {count = 3 : i64} : (tensor<2x2xi32>) -> (tensor<2x2xi32>, tensor<4xi32>)
+      %0 = nn.expert_matmul %x, %w by %o, %b : (XTYPE, tensor<3x1x2xf32>, tensor<2x2xi32>, tensor<4xi32>) -> tensor<2x2x1xf32>
+      return %0 : tensor<2x2x1xf32>
+    })";
+  auto with = [&](StringRef type) {
+    std::string copy = text;
+    for (size_t at; (at = copy.find("XTYPE")) != std::string::npos;)
+      copy.replace(at, 5, type.str());
+    return copy;
+  };
+  auto experts = [&](ArrayRef<int64_t> numbers) {
+    return HostTensor(
+        RankedTensorType::get({2, 2}, IntegerType::get(&context, 32)), numbers);
+  };
+  HostTensor w = f32({3, 1, 2}, {1, 0, 0, 1, 10, 100});
+  EXPECT_EQ(run(with("tensor<2x2xf32>"),
+                {experts({2, 0, 1, 2}), f32({2, 2}, {3, 4, 5, 6}), w}),
+            Values({430, 3, 6, 650}));
+  EXPECT_EQ(
+      run(with("tensor<2x2x2xf32>"),
+          {experts({2, 0, 1, 2}), f32({2, 2, 2}, {3, 4, 5, 6, 7, 8, 9, 1}), w}),
+      Values({430, 5, 8, 190}));
+  run(with("tensor<2x2xf32>"),
+      {experts({2, 0, 3, 2}), f32({2, 2}, {3, 4, 5, 6}), w});
+  EXPECT_EQ(error, "'?' (nn.group_by_expert): expert 3 of 3");
+}
+
 TEST_F(InterpreterTest, FusedGroupMeansItsBody) {
   SmallVector<std::string> seen;
   auto module = parseSourceString<ModuleOp>(R"(

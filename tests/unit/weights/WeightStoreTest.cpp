@@ -167,5 +167,40 @@ TEST_F(WeightStoreTest, NonFiniteValuesAreCountedInNameOrder) {
   EXPECT_EQ(found[1].inf, 1u);
 }
 
+TEST_F(WeightStoreTest, StacksReadTheirParts) {
+  std::vector<float> values = {1, 2, 3, 4, 5, 6, 7, std::nanf("")};
+  std::shared_ptr<MappedFile> file = write<float>(values);
+  auto type = RankedTensorType::get({2, 2}, builder_.getF32Type());
+  ASSERT_FALSE(store_.addView("b", type, file, 16, 16));
+  ASSERT_FALSE(store_.addView("a", type, file, 0, 16));
+  file.reset();
+  ASSERT_FALSE(store_.stack("ba", {"b", "a"}));
+  EXPECT_FALSE(store_.contains("a") || store_.contains("b"));
+  const TensorData &whole = store_.get("ba");
+  EXPECT_EQ(whole.type.getShape(), ArrayRef<int64_t>({2, 2, 2}));
+  EXPECT_EQ(whole.get(1), 6);
+  EXPECT_EQ(whole.get(6), 3);
+  EXPECT_EQ(whole.at(1).toF32(), std::vector<float>({1, 2, 3, 4}));
+  std::vector<float> floats = whole.toF32();
+  EXPECT_EQ(ArrayRef(floats).drop_front(4), ArrayRef<float>({1, 2, 3, 4}));
+  std::vector<uint8_t> bytes(32);
+  whole.copyTo(bytes);
+  EXPECT_EQ(std::memcmp(bytes.data() + 16, values.data(), 16), 0);
+  auto found = store_.findNonFinite();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].name, "ba");
+  EXPECT_EQ(found[0].nan, 1u);
+}
+
+TEST_F(WeightStoreTest, StacksAreOfOneType) {
+  auto type = RankedTensorType::get({2}, builder_.getF32Type());
+  auto half = RankedTensorType::get({4}, builder_.getF16Type());
+  store_.addOwned("a", type, std::vector<uint8_t>(8));
+  store_.addOwned("b", half, std::vector<uint8_t>(8));
+  EXPECT_EQ(message(store_.stack("ab", {"a", "b"})),
+            "tensors 'a' and 'b' must have one type and shape");
+  EXPECT_TRUE(store_.contains("a") && store_.contains("b"));
+}
+
 } // namespace
 } // namespace pare

@@ -1,0 +1,29 @@
+//===- Blocks.h - What products of weights in blocks share ------*- C++ -*-===//
+#ifndef PARE_BACKENDS_CPU_SELECT_BLOCKS_H
+#define PARE_BACKENDS_CPU_SELECT_BLOCKS_H
+
+#include "backends/cpu/Select.h"
+
+namespace pare::cpu {
+
+/// The format of a weight in blocks, or null.
+const BlockFormat *getBlockFormat(mlir::Value value);
+
+/// The codes that `product`, whose first operand is what it multiplies,
+/// multiplies in its group, one scale per kBlockStep; null: it multiplies f32.
+nn::DequantizeOp getCodes(mlir::Operation *product);
+
+/// Why the group of `product`, an op on weights in blocks or, where `format` is
+/// null, plain ones, has no kernel; nullopt: it has one.
+std::optional<std::string> whyNoProduct(mlir::Operation *op,
+                                        mlir::Operation *product,
+                                        const BlockFormat *format);
+
+/// Adds what `product` multiplies to the call: codes and their scales, or f32.
+/// Returns the index of the scales' pointer.
+unsigned addRows(KernelCall &call, mlir::Operation *product,
+                 Selector &selector);
+
+} // namespace pare::cpu
+
+#endif
