@@ -2,9 +2,13 @@
 
     tools/bench-quality             everything
     tools/bench-quality accuracy int8 artifact
+
+The parts logits, text and perplexity are of language models and compare with
+transformers; they need `tools/setup --transformers` (6 GB of packages).
 """
 
 import argparse
+import importlib.util
 import json
 import statistics
 import sys
@@ -14,23 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+import language  # noqa: E402
 from oracle import artifact, corpus, models, quality  # noqa: E402
+from report import all_hold, report  # noqa: E402
 
 INT8 = "--quantize=int8"
-rows = []
-
-
-def report(what, value, limit=None, unit="", at_least=False):
-    """Prints one figure beside its limit, if it has one, and notes whether it holds."""
-    if limit is None:
-        print(f"{what:52}{value:14.6g}{unit}", flush=True)
-        return
-    holds = value >= limit if at_least else value <= limit
-    rows.append(holds)
-    bound = f"{'≥' if at_least else '≤'} {limit:g}{unit}"
-    print(f"{what:52}{value:14.6g}{unit:4}{bound:>14}   {'ok' if holds else 'MISSED'}", flush=True)
-
-
 def accuracy(folder):
     """Largest error of f32 outputs against ONNX Runtime, as a share of their scale."""
     for model in models.MODELS:
@@ -103,7 +95,7 @@ def artifact_itself(folder):
     report("minilm 1x128 f32, dynamic over static latency", ratio, 1.15, "x")
 
 
-PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself}
+PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself, **language.PARTS}
 
 
 def main():
@@ -113,10 +105,13 @@ def main():
     for part in parts:
         if part not in PARTS:
             parser.error(f"no part '{part}'")
+    if not importlib.util.find_spec("transformers"):
+        print(f"Without transformers (tools/setup --transformers): no {', '.join(language.ORACLE_PARTS)}")
+        parts = [part for part in parts if part not in language.ORACLE_PARTS]
     with tempfile.TemporaryDirectory() as folder:
         for part in parts:
             PARTS[part](Path(folder))
-    return 0 if all(rows) else 1
+    return 0 if all_hold() else 1
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Speed of language models: pare, llama.cpp and OpenVINO GenAI on the same GGUF
-file, side by side.
+"""Speed of language models: pare, llama.cpp, ik_llama.cpp and OpenVINO GenAI on
+the same GGUF file, side by side.
 
     tools/bench-decoders --models smollm2,gemma3 --threads 1,2 --rounds 3
 
 A round reads a prompt of about 512 tokens, then generates 128, without
 sampling; figures are tokens per second, medians of rounds in turns. pare's
 weights are mapped (`map`), or copied once into huge pages (`huge`).
+ik_llama.cpp repacks weights as it loads them. Models named -q4_0 are the same
+in the format that llama.cpp repacks, made by its tool.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
@@ -23,9 +26,26 @@ from oracle import artifact, language_models  # noqa: E402
 from oracle.models import BUILD  # noqa: E402
 
 FOLDER = BUILD / "peers"
-MODELS = {"smollm2": lambda: language_models.SMOLLM2, "gemma3": language_models.gemma3}
-CONTENDERS = ("pare map", "pare huge", "llama.cpp", "openvino")
+FILES = {"smollm2": lambda: language_models.SMOLLM2, "gemma3": language_models.gemma3}
+MODELS = [*FILES, *(f"{name}-q4_0" for name in FILES)]
+CONTENDERS = ("pare map", "pare huge", "llama.cpp", "ik_llama.cpp", "openvino")
 GENERATED = 128
+
+
+def find(name):
+    """A model's file; Q4_0 is made once per build folder."""
+    base, _, kind = name.partition("-")
+    source, made = FILES[base](), FOLDER / f"{name}.gguf"
+    if not kind:
+        return source
+    if not made.exists():
+        import ik_llama_cpp
+
+        partial = made.with_suffix(".partial")
+        subprocess.run([ik_llama_cpp.find_quantize_bin(), "--allow-requantize", source, partial, kind], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        partial.rename(made)
+    return made
 
 
 def prompt(turn):
@@ -50,6 +70,40 @@ def llama_cpp(path, threads):
             "prompt": prompt(turn), "n_predict": GENERATED, "temperature": 0,
             "cache_prompt": False, "ignore_eos": True})
         return answer["timings"]["prompt_per_second"], answer["timings"]["predicted_per_second"]
+
+    return step
+
+
+def ik_llama_cpp(path, threads):
+    from ik_llama_cpp import _ctypes_api as ik
+
+    ik.llama_backend_init()
+    params = ik.llama_model_default_params()
+    params.repack_tensors, params.use_mmap = True, False
+    model = ik.llama_model_load_from_file(path.encode(), params)
+    params = ik.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch = 1024, 512, 512
+    params.n_threads = params.n_threads_batch = threads
+    params.flash_attn = False  # fails on long prompts without VNNI
+    context = ik.llama_init_from_model(model, params)
+    batch = ik.llama_batch_init(512, 0, 1)
+
+    def decode(tokens, first):
+        """Seconds that the tokens of positions `first` on take, to the last one's logits."""
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, first + i, i + 1 == len(tokens)
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        start = time.perf_counter()
+        if ik.llama_decode(context, batch) or not ik.llama_get_logits_ith(context, -1):
+            raise RuntimeError("llama_decode failed")
+        return time.perf_counter() - start
+
+    def step(turn):
+        ik.llama_kv_cache_clear(context)
+        tokens = [100 + (37 * i + 11 * turn) % 20000 for i in range(512 + GENERATED)]
+        read = decode(tokens[:512], 0)
+        return 512 / read, GENERATED / sum(decode(tokens[i : i + 1], i) for i in range(512, len(tokens)))
 
     return step
 
@@ -87,11 +141,12 @@ def pare(binary, threads, weights):
 def serve(pipe, name, path, threads):
     """A contender in a process of its own, on its cores: one answer per turn."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # peers log what they load
     try:
         if name.startswith("pare"):
             step = pare(path, threads, name.split()[1])
         else:
-            step = {"llama.cpp": llama_cpp, "openvino": openvino}[name](path, threads)
+            step = {"llama.cpp": llama_cpp, "ik_llama.cpp": ik_llama_cpp, "openvino": openvino}[name](path, threads)
         pipe.send(None)
         while (turn := pipe.recv()) is not None:
             pipe.send(step(turn))
@@ -139,7 +194,7 @@ def measure(context, path, binary, threads, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", default="smollm2,gemma3", help=f"of {','.join(MODELS)}")
+    parser.add_argument("--models", default=",".join(MODELS), help=f"of {','.join(MODELS)}")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=FOLDER / "decoders.json")
@@ -147,9 +202,9 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
     context, rows = multiprocessing.get_context("spawn"), []
-    print(f"{'model':10}{'threads':>8}{'':>12}{'prompt/s':>10}{'generated/s':>12}{'of reads':>10}{'over llama.cpp':>16}")
+    print(f"{'model':13}{'threads':>8}{'':>12}{'prompt/s':>10}{'generated/s':>12}{'of reads':>10}{'over llama.cpp':>16}")
     for name in args.models.split(","):
-        path = MODELS[name]()
+        path = find(name)
         binary = artifact.compile(path, FOLDER / name)
         for threads in map(int, args.threads.split(",")):
             result = measure(context, path, binary, threads, args.rounds)
@@ -158,7 +213,7 @@ def main():
             for contender, (read, generated, *bandwidth) in result.items():
                 share = f"{100 * bandwidth[0]:.0f}%" if bandwidth and bandwidth[0] else ""
                 ratio = f"{read / base[0]:.2f} {generated / base[1]:.2f}" if base else ""
-                print(f"{name:10}{threads:8}{contender:>12}{read:10.0f}{generated:12.1f}{share:>10}{ratio:>16}", flush=True)
+                print(f"{name:13}{threads:8}{contender:>12}{read:10.0f}{generated:12.1f}{share:>10}{ratio:>16}", flush=True)
     args.output.write_text(json.dumps({"rounds": args.rounds, "rows": rows}, indent=1))
     print(f"written to {args.output}")
 

@@ -18,6 +18,7 @@ BASE = {
     "hidden_size": 64, "num_hidden_layers": 3, "intermediate_size": 96, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-5, "vocab_size": 160,
     "rope_theta": 10000.0, "tie_word_embeddings": False, "max_position_embeddings": 256,
+    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
 }
 LLAMA3_ROPE = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                "original_max_position_embeddings": 64}
@@ -47,7 +48,7 @@ MODELS = {
     "qwen3-moe-mixed": ("qwen3_moe", {**BASE, "model_type": "qwen3_moe", **QWEN3_MOE, "norm_topk_prob": False,
                                       "mlp_only_layers": [0]}),
     "gemma2": ("gemma2", {**BASE, "model_type": "gemma2", "head_dim": 32, "attn_logit_softcapping": 50.0,
-                          "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24.0, "sliding_window": 4096, "tie_word_embeddings": True}),
+                          "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24, "sliding_window": 4096, "tie_word_embeddings": True}),
     "gemma3": ("gemma3_text", {**BASE, "model_type": "gemma3_text", **GEMMA3}),
     "phi3": ("phi3", {**BASE, "model_type": "phi3"}),
     "gpt-neox": ("gpt_neox", {**NEOX, "model_type": "gpt_neox"}),
@@ -81,7 +82,7 @@ def published(name, weights):
         return {key: value.T if key.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight")) else value
                 for key, value in plain.items()}
     if name == "gpt-neox":
-        return {key.replace("model.h.", "gpt_neox.layers.").replace("model.", "gpt_neox."): value
+        return {key.replace("model.h.", "gpt_neox.layers.").replace("model.embed_out", "embed_out").replace("model.", "gpt_neox."): value
                 for key, value in weights.items()}
     return {part: matrix for key, value in weights.items() for part, matrix in split_experts(key, value)}
 
