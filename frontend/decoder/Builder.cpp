@@ -101,9 +101,10 @@ private:
     return graph.create<nn::GatherOp>(loc, x, outputs, int64_t(0));
   }
   /// Sets the location of ops: what they make, in the source's own terms.
-  void name(Role role) {
+  void name(Role role) { name(getName(role)); }
+  void name(StringRef part) {
     std::string text = layer < 0 ? "" : "layer." + std::to_string(layer) + ".";
-    loc = nn::getNamedLoc(text + getName(role).str(), graph.getContext());
+    loc = nn::getNamedLoc(text + part.str(), graph.getContext());
   }
 
   const DecoderConfig &config;
@@ -332,10 +333,12 @@ Value Builder::feedForward(Value x) {
 Value Builder::mixture(Value x) {
   const Experts &experts = config.experts;
   Value logits = project(x, Role::Router, config.hidden, experts.count, false);
+  name("experts");
   Value shares = graph.create<nn::RouteOp, 2>(loc, logits, experts.used,
                                               experts.normalize);
   if (graph.hasFailed())
     return {};
+  name("expert order");
   Value order = graph.create<nn::GroupByExpertOp, 2>(
       loc, shares.getDefiningOp()->getResult(1), experts.count);
   auto multiply = [&](Value rows, Role role, int64_t in, int64_t out) {
@@ -357,8 +360,11 @@ Value Builder::mixture(Value x) {
   nn::Shape perSlot = nn::getShape(shares.getType());
   perSlot.push_back(graph.constantDim(1));
   y = binary(nn::BinaryKind::mul, y, graph.createReshape(loc, shares, perSlot));
-  return graph.create<nn::ReduceOp>(loc, nn::ReduceKind::sum, y,
-                                    ArrayRef<int64_t>{1}, /*keep_dims=*/false);
+  name("mixture");
+  y = graph.create<nn::ReduceOp>(loc, nn::ReduceKind::sum, y,
+                                 ArrayRef<int64_t>{1}, /*keep_dims=*/false);
+  name("mixture output"); // of what adds it to the stream
+  return y;
 }
 
 void Builder::buildLayer() {

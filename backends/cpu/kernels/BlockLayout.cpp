@@ -70,6 +70,29 @@ static void putBits(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
   }
 }
 
+/// As putBits, of the codes of a step in a row of a panel: a quad at a time.
+static void putStep(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
+                    const uint8_t *codes, int64_t row) {
+  constexpr int64_t entry = kPanel * kQuad;
+  constexpr uint32_t everyByte = 0x01010101;
+  static_assert(kQuad == sizeof(everyByte));
+  out += row * kQuad;
+  for (const BitPlane &plane : planes) {
+    int64_t perByte = plane.perByte();
+    for (int64_t quad = 0; quad < kQuadsPerStep; ++quad) {
+      uint32_t word, sum;
+      uint8_t *to = out + quad / perByte * entry;
+      std::memcpy(&word, codes + quad * kQuad, sizeof(word));
+      std::memcpy(&sum, to, sizeof(sum));
+      // What crosses into a byte is masked out.
+      word = word >> plane.shift & plane.mask() * everyByte;
+      sum |= word << quad % perByte * plane.bits;
+      std::memcpy(to, &sum, sizeof(sum));
+    }
+    out += kQuadsPerStep / perByte * entry;
+  }
+}
+
 /// Row `row` of a panel, of `k` elements.
 static void packRow(const BlockLayout &layout, const BlockPlanes &planes,
                     int64_t from, int64_t row, int64_t k, uint8_t *out) {
@@ -100,10 +123,9 @@ static void packRow(const BlockLayout &layout, const BlockPlanes &planes,
       if (format.hasMinimum())
         putSubs(planes.subMinima, element, out + layout.subMinima);
     }
-    for (int64_t j = 0; j < layout.run; ++j)
-      putBits(out + layout.codes + j / kBlockStep * layout.stepBytes,
-              codePlanes, planes.codes[element + j], j % kBlockStep / kQuad,
-              kQuadsPerStep, kPanel * kQuad, row * kQuad + j % kQuad);
+    for (int64_t step = 0; step < layout.stepsPerRun(); ++step)
+      putStep(out + layout.codes + step * layout.stepBytes, codePlanes,
+              &planes.codes[element + step * kBlockStep], row);
   }
 }
 
