@@ -123,21 +123,37 @@ writeWeights(const cpu::Program &program, WeightsObject &object,
   return offsets;
 }
 
+/// Whether a model answers in text.
+static bool hasGenerator(const ModelInfo &info) {
+  return info.decoder && !info.decoder->tokenizer.empty();
+}
+
+/// The parts of a tokenizer that a table needs in the runtime.
+static void addParts(ArrayRef<uint8_t> table,
+                     std::vector<std::string> &modules) {
+  for (const char *part : tokenizer::runtimeParts(table))
+    modules.push_back(part);
+}
+
 /// Writes the files of a library.
 static Error emitLibrary(const EntryPoints &entryPoints, const ModelInfo &info,
                          const cpu::Isa &isa, const std::string &code,
                          const std::string &weights, StringRef output,
                          Outputs &outputs, EmitReport &report) {
   std::vector<std::pair<std::string, std::string>> files;
+  std::vector<std::string> modules;
+  if (hasGenerator(info))
+    addParts(info.decoder->tokenizer, modules);
   for (const std::string &path : getOutputs(OutputKind::Library, output)) {
     std::string temporary = outputs.temporary(path, ".tmp");
     files.push_back({temporary, path});
     auto write = [&, path = StringRef(path)]() -> Error {
       if (path.ends_with(".a"))
-        return makeArchive(isa.triple, code, weights, entryPoints.symbols(),
-                           entryPoints.prefix(), temporary);
+        return makeArchive(isa.triple, code, weights, modules,
+                           entryPoints.symbols(), entryPoints.prefix(),
+                           temporary);
       if (path.ends_with(".so"))
-        return linkShared(isa.triple, {code, weights},
+        return linkShared(isa.triple, {code, weights}, modules,
                           sys::path::filename(path), temporary);
       return writeFile(temporary, entryPoints.header(info, isa.name));
     };
@@ -204,7 +220,7 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
 
   std::string weightsPath = outputs.temporary(output, ".weights.o");
   bool isX86 = Triple(isa.triple).isX86();
-  EntryPoints entryPoints(output, graph);
+  EntryPoints entryPoints(output, graph, hasGenerator(info));
   WeightsFacts facts;
   if (kind == OutputKind::Library)
     facts.symbol = entryPoints.weightsSymbol();
@@ -271,13 +287,11 @@ Expected<EmitReport> emitModel(mlir::ModuleOp graph, const WeightStore &weights,
   std::vector<std::string> modules;
   if (info.encoder) {
     modules.push_back("pare_module_embed");
-    for (const char *part : tokenizer::runtimeParts(info.encoder->tokenizer))
-      modules.push_back(part);
+    addParts(info.encoder->tokenizer, modules);
   }
-  if (info.decoder && !info.decoder->tokenizer.empty()) {
+  if (hasGenerator(info)) {
     modules.push_back("pare_module_decoder");
-    for (const char *part : tokenizer::runtimeParts(info.decoder->tokenizer))
-      modules.push_back(part);
+    addParts(info.decoder->tokenizer, modules);
   }
   if (!info.images.empty())
     modules.push_back("pare_module_image");

@@ -45,7 +45,9 @@ private:
 };
 } // namespace
 
-EntryPoints::EntryPoints(StringRef fileName, mlir::ModuleOp graph) {
+EntryPoints::EntryPoints(StringRef fileName, mlir::ModuleOp graph,
+                         bool hasGenerator)
+    : hasGenerator(hasGenerator) {
   StringRef stem = sys::path::filename(fileName);
   if (stem.ends_with(".a") || stem.ends_with(".so"))
     stem = sys::path::stem(stem);
@@ -80,17 +82,26 @@ EntryPoints::EntryPoints(StringRef fileName, mlir::ModuleOp graph) {
 
 namespace {
 /// A function of language models that only passes its arguments on: of type
-/// 'v'oid*, 'i'nt32 or 'l'ong, the result first.
-struct CacheFunction {
+/// 'v'oid*, 'i'nt32 or 'l'ong, the result first, 'n'one or another.
+struct PlainFunction {
   const char *suffix, *callee, *types;
 };
-constexpr CacheFunction kCacheFunctions[] = {
+constexpr PlainFunction kCacheFunctions[] = {
     {"_cache_reset", "pare_cache_reset", "ivi"},
     {"_cache_reusable", "pare_cache_reusable", "ivii"},
     {"_cache_copy", "pare_cache_copy", "iviii"},
     {"_cache_bytes", "pare_cache_bytes", "lvi"},
     {"_cache_save", "pare_cache_save", "iviivl"},
     {"_cache_load", "pare_cache_load", "ivivlv"},
+};
+constexpr PlainFunction kGeneratorFunctions[] = {
+    {"_generator_close", "pare_generator_close", "nv"},
+    {"_generator_advice", "pare_generator_advice", "nvv"},
+    {"_generator_prompt", "pare_generator_prompt", "ivvv"},
+    {"_generator_chat", "pare_generator_chat", "ivvvvv"},
+    {"_generator_next", "pare_generator_next", "vvv"},
+    {"_generator_finish", "pare_generator_finish", "vv"},
+    {"_generator_error", "pare_generator_error", "vv"},
 };
 } // namespace
 
@@ -99,9 +110,14 @@ std::vector<std::string> EntryPoints::symbols() const {
   for (const char *suffix :
        {"_create", "_destroy", "_run", "_shapes", "_error", "_threads"})
     names.push_back(prefix_ + suffix);
-  for (const CacheFunction &function : kCacheFunctions)
-    if (hasCaches)
+  if (hasCaches)
+    for (const PlainFunction &function : kCacheFunctions)
       names.push_back(prefix_ + function.suffix);
+  if (hasGenerator) {
+    names.push_back(prefix_ + "_generator_open");
+    for (const PlainFunction &function : kGeneratorFunctions)
+      names.push_back(prefix_ + function.suffix);
+  }
   return names;
 }
 
@@ -152,6 +168,33 @@ public:
     return array;
   }
 
+  Type *getType(char code) {
+    return code == 'v'   ? pointer
+           : code == 'i' ? builder.getInt32Ty()
+           : code == 'l' ? builder.getInt64Ty()
+                         : builder.getVoidTy();
+  }
+
+  void define(const PlainFunction &function) {
+    SmallVector<Type *> types;
+    for (const char *type = function.types; *type; ++type)
+      types.push_back(getType(*type));
+    Function *made =
+        begin(function.suffix, types[0], ArrayRef(types).drop_front());
+    SmallVector<Value *> arguments;
+    for (Argument &argument : made->args())
+      arguments.push_back(&argument);
+    finish(function.callee, types[0], arguments);
+  }
+
+  /// Makes something of the model, as pare_create does.
+  void defineMaker(StringRef suffix, StringRef callee, GlobalVariable *model) {
+    Function *made =
+        begin(suffix, pointer, {pointer, pointer, builder.getInt64Ty()});
+    finish(callee, pointer,
+           {model, made->getArg(0), made->getArg(1), made->getArg(2)});
+  }
+
   Module &module;
   StringRef prefix;
   IRBuilder<> builder;
@@ -167,9 +210,7 @@ void EntryPoints::define(Module &module) const {
   assert(model && "the module defines no model");
   model->setLinkage(GlobalValue::InternalLinkage);
 
-  Function *create = b.begin("_create", b.pointer, {b.pointer, b.pointer, i64});
-  b.finish("pare_create", b.pointer,
-           {model, create->getArg(0), create->getArg(1), create->getArg(2)});
+  b.defineMaker("_create", "pare_create", model);
   Function *destroy = b.begin("_destroy", none, {b.pointer});
   b.finish("pare_destroy", none, {destroy->getArg(0)});
   Function *error = b.begin("_error", b.pointer, {b.pointer});
@@ -177,18 +218,13 @@ void EntryPoints::define(Module &module) const {
   Function *threads = b.begin("_threads", i32, {b.pointer});
   b.finish("pare_threads", i32, {threads->getArg(0)});
 
-  for (const CacheFunction &function : kCacheFunctions) {
-    if (!hasCaches)
-      break;
-    SmallVector<Type *> types;
-    for (const char *type = function.types; *type; ++type)
-      types.push_back(*type == 'v' ? b.pointer : *type == 'i' ? i32 : i64);
-    Function *made =
-        b.begin(function.suffix, types[0], ArrayRef(types).drop_front());
-    SmallVector<Value *> arguments;
-    for (Argument &argument : made->args())
-      arguments.push_back(&argument);
-    b.finish(function.callee, types[0], arguments);
+  if (hasCaches)
+    for (const PlainFunction &function : kCacheFunctions)
+      b.define(function);
+  if (hasGenerator) {
+    b.defineMaker("_generator_open", "pare_generator_open", model);
+    for (const PlainFunction &function : kGeneratorFunctions)
+      b.define(function);
   }
 
   SmallVector<Type *> parameters = {b.pointer};

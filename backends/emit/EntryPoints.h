@@ -21,8 +21,10 @@ namespace pare::emit {
 class EntryPoints {
 public:
   /// `fileName` gives the prefix of all names: "lib" and the extension are
-  /// dropped and what is left made a C identifier.
-  EntryPoints(llvm::StringRef fileName, mlir::ModuleOp graph);
+  /// dropped and what is left made a C identifier. `hasGenerator`: a language
+  /// model with a tokenizer.
+  EntryPoints(llvm::StringRef fileName, mlir::ModuleOp graph,
+              bool hasGenerator = false);
 
   const std::string &prefix() const { return prefix_; }
   /// Names of the functions that a library exports.
@@ -54,6 +56,7 @@ private:
   std::vector<Dimension> dims;
   std::vector<Parameter> inputs, outputs;
   bool hasCaches = false; ///< a language model
+  bool hasGenerator = false;
 };
 
 } // namespace pare::emit

@@ -190,6 +190,61 @@ int @_cache_load(@_context *context, uint32_t sequence, const void *block,
                  uint64_t bytes, uint32_t *positions);
 )";
 
+/// Those of a language model's generator (backends/runtime/TextGenerator.h).
+static constexpr char kGeneratorTypes[] = R"(
+/* Text: a generator has a context of its own, and may be used by one thread at
+   a time. */
+typedef struct @_generator @_generator;
+
+/* How tokens are chosen, and where an answer ends. */
+typedef struct {
+  float temperature; /* 0: the likeliest token */
+  float top_p, min_p, typical;
+  float repetition_penalty, presence_penalty, frequency_penalty;
+  uint32_t top_k;         /* 0: all */
+  int32_t penalty_window; /* last tokens that count; -1: all */
+  uint32_t ignore_stop_tokens;
+  uint64_t max_tokens;
+  uint64_t seed;            /* the same seed gives the same text */
+  const char *const *stops; /* texts that end an answer before them, a null
+                               pointer behind the last; or null */
+} @_sampling;
+
+/* As @_create and @_destroy. */
+@_generator *@_generator_open(const @_options *options, char *error,
+                              uint64_t error_bytes);
+void @_generator_close(@_generator *generator);
+
+/* What the model's authors advise, an answer of at most 1024 tokens, and no
+   stop texts. The seed is 0. */
+void @_generator_advice(const @_generator *generator, @_sampling *sampling);
+
+/* Begins an answer to a text, or to a conversation by the model's chat
+   template: `messages` is a JSON list of objects with role and content, `tools`
+   one of tools or null, `variables` an object or null. What the last prompts
+   had at their beginning is not computed again. `sampling` null: the advice.
+   An answer that runs ends. Returns 0, or 1 where @_generator_error says why
+   not. */
+int @_generator_prompt(@_generator *generator, const char *text,
+                       const @_sampling *sampling);
+int @_generator_chat(@_generator *generator, const char *messages,
+                     const char *tools, const char *variables,
+                     const @_sampling *sampling);
+
+/* The next piece of the answer: whole characters of UTF-8, at least one, with a
+   final zero behind them; valid until the next call. Null at the end, and where
+   the model fails, which @_generator_error tells apart. `bytes`, where not
+   null, receives its size. */
+const char *@_generator_next(@_generator *generator, uint64_t *bytes);
+
+/* Why the answer ended: "stop", "length" (max_tokens), "context" (it is full);
+   "running" before that. */
+const char *@_generator_finish(const @_generator *generator);
+
+/* Why the last call failed: one line; "" if it did not. */
+const char *@_generator_error(const @_generator *generator);
+)";
+
 std::string EntryPoints::header(const ModelInfo &info, StringRef target) const {
   std::string text;
   raw_string_ostream os(text);
@@ -217,6 +272,8 @@ std::string EntryPoints::header(const ModelInfo &info, StringRef target) const {
   putTypes(kTypes);
   if (hasCaches)
     putTypes(kCacheTypes);
+  if (hasGenerator)
+    putTypes(kGeneratorTypes);
 
   auto describe = [&](const Parameter &parameter, StringRef direction) {
     os << "     " << parameter.name << ": " << direction << ", "

@@ -98,14 +98,19 @@ static void append(std::vector<std::string> &args, ArrayRef<std::string> files,
     args.push_back((folder + "/" + archive).str());
 }
 
+static void appendModules(std::vector<std::string> &args,
+                          ArrayRef<std::string> modules) {
+  for (const std::string &module : modules)
+    args.insert(args.end(), {"-u", module});
+}
+
 Error linkExecutable(StringRef triple, ArrayRef<std::string> objects,
                      ArrayRef<std::string> modules, StringRef output) {
   Expected<std::string> folder = findRuntime(triple);
   if (!folder)
     return folder.takeError();
   std::vector<std::string> args = {"-static", "--gc-sections", "-O1", "-s"};
-  for (const std::string &module : modules)
-    args.insert(args.end(), {"-u", module});
+  appendModules(args, modules);
   append(args, objects, *folder, {"libpare_rt.a", "libpare_c.a", "libgcc.a"});
   return link(std::move(args), output);
 }
@@ -138,8 +143,7 @@ Error linkWithOneDnn(StringRef triple, ArrayRef<std::string> objects,
       "--disable-new-dtags",
       "--allow-shlib-undefined",
       "--dynamic-linker=/lib64/ld-linux-x86-64.so.2"};
-  for (const std::string &module : modules)
-    args.insert(args.end(), {"-u", module});
+  appendModules(args, modules);
   append(args, {}, *folder, {"crt1.o", "crti.o"});
   append(args, objects, *folder, {"libpare_rt.a", "libpare_onednn.a"});
   append(args, libraries, *folder,
@@ -148,7 +152,8 @@ Error linkWithOneDnn(StringRef triple, ArrayRef<std::string> objects,
 }
 
 Error linkShared(StringRef triple, ArrayRef<std::string> objects,
-                 StringRef soname, StringRef output) {
+                 ArrayRef<std::string> modules, StringRef soname,
+                 StringRef output) {
   Expected<std::string> folder = findRuntime(triple);
   if (!folder)
     return folder.takeError();
@@ -161,6 +166,7 @@ Error linkShared(StringRef triple, ArrayRef<std::string> objects,
                                    "--entry=0", // no `main` is wanted
                                    "--exclude-libs=ALL",
                                    "-soname=" + soname.str()};
+  appendModules(args, modules);
   // Of libpare_c.a, only the mathematics that libc leaves to libm.
   append(args, objects, *folder,
          {"libpare_rt.a", "libc.so.6", "libpare_c.a", "libgcc.a"});
@@ -199,8 +205,8 @@ static Error hideSymbols(StringRef object, ArrayRef<std::string> exported,
 }
 
 Error makeArchive(StringRef triple, StringRef code, StringRef weights,
-                  ArrayRef<std::string> exported, StringRef prefix,
-                  StringRef output) {
+                  ArrayRef<std::string> modules, ArrayRef<std::string> exported,
+                  StringRef prefix, StringRef output) {
   Expected<std::string> folder = findRuntime(triple);
   if (!folder)
     return folder.takeError();
@@ -208,6 +214,7 @@ Error makeArchive(StringRef triple, StringRef code, StringRef weights,
               hidden = (output + ".hidden.o").str();
   FileRemover removeMerged(merged), removeHidden(hidden);
   std::vector<std::string> args = {"-r"};
+  appendModules(args, modules);
   append(args, {code.str()}, *folder, {"libpare_rt.a"});
   if (Error error = link(std::move(args), merged))
     return error;

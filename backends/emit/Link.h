@@ -38,6 +38,7 @@ llvm::Error linkWithOneDnn(llvm::StringRef triple,
 /// and exports what the objects' own symbols of default visibility are.
 llvm::Error linkShared(llvm::StringRef triple,
                        llvm::ArrayRef<std::string> objects,
+                       llvm::ArrayRef<std::string> modules,
                        llvm::StringRef soname, llvm::StringRef output);
 
 /// Makes a static library of two members: `code` with the runtime, in which
@@ -45,6 +46,7 @@ llvm::Error linkShared(llvm::StringRef triple,
 /// program; and the object `weights`.
 llvm::Error makeArchive(llvm::StringRef triple, llvm::StringRef code,
                         llvm::StringRef weights,
+                        llvm::ArrayRef<std::string> modules,
                         llvm::ArrayRef<std::string> exported,
                         llvm::StringRef prefix, llvm::StringRef output);
 

@@ -40,6 +40,7 @@ private:
   const Args &args;
   AnswerOptions options;
   Conversation conversation;
+  TemplateOptions templates;
   uint64_t beginning = 0; ///< of the conversation, behind the system prompt
   bool interactive = false;
   StandardOutput out;
@@ -60,7 +61,8 @@ const char kHelp[] = "/reset  starts a new conversation\n"
                      "Ctrl-D  leaves\n";
 
 bool Chat::start() {
-  if (!options.parse(args, *session.model.decoder, session.error))
+  if (!options.parse(args, *session.model.decoder, session.error) ||
+      !templates.parse(args, session.error))
     return false;
   PareOptions contextOptions = {};
   if (!parseWeightsMemory(args, contextOptions, session.error) ||
@@ -204,7 +206,7 @@ bool Chat::answer(Str message) {
   Bytes tokens;
   if (!conversation.add("user", message))
     return fail("out of memory");
-  if (!conversation.encode(generator, tokens, session.error))
+  if (!conversation.encode(generator, templates, tokens, session.error))
     return false;
   Request request = options.request();
   request.tokens = reinterpret_cast<const int32_t *>(tokens.data);
@@ -228,6 +230,8 @@ bool Chat::answer(Str message) {
     return fail(good ? "cannot write to standard output" : "out of memory");
   if (result.finish == Finish::Context)
     say("the model's context is full: /reset starts a new conversation");
+  if (options.endedByDefault(result))
+    say(kEndedByDefault);
   if (args.has("--stats"))
     putStats(result);
   return true;
@@ -276,6 +280,7 @@ bool Chat::run() {
 
 const Option kOptions[] = {
     {"--system", "TEXT", "what the assistant is told first"},
+    PARE_TEMPLATE_OPTIONS,
     PARE_ANSWER_OPTIONS,
     {"--stats", nullptr, "print speed on standard error after each answer"},
     {"--history", "FILE", "lines typed before (default: ~/.pare_history)"},

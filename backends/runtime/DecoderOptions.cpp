@@ -58,6 +58,10 @@ const char pare::rt::kSamplingDetails[] =
     "40,\n"
     "top-p 0.95, min-p 0.05. An answer's seed is the given one and its number.";
 
+const char pare::rt::kEndedByDefault[] =
+    "the answer ends at 1024 tokens: --max-tokens -1 lets it go on";
+static_assert(kDefaultTokens == 1024);
+
 AnswerOptions::~AnswerOptions() {
   free(stops);
   free(biases);
@@ -65,26 +69,11 @@ AnswerOptions::~AnswerOptions() {
 
 bool AnswerOptions::parse(const Args &args, const PareDecoderInfo &decoder,
                           Message &error) {
-  bool advised = decoder.temperature > 0 || decoder.top_k > 0 ||
-                 decoder.top_p > 0 || decoder.min_p > 0;
-  if (advised) {
-    sampling.temperature = decoder.temperature > 0 ? decoder.temperature : 1;
-    sampling.topK = decoder.top_k;
-    sampling.topP = decoder.top_p > 0 ? decoder.top_p : 1;
-    sampling.minP = decoder.min_p;
-  } else {
-    // llama.cpp's.
-    sampling.temperature = 0.8f;
-    sampling.topK = 40;
-    sampling.topP = 0.95f;
-    sampling.minP = 0.05f;
-  }
-  if (decoder.repetition_penalty > 0)
-    sampling.repetition = decoder.repetition_penalty;
-
-  int64_t topK = sampling.topK, window = sampling.penaltyWindow, most = -1;
+  sampling = getAdvisedSampling(decoder);
+  int64_t topK = sampling.topK, window = sampling.penaltyWindow,
+          most = int64_t(kDefaultTokens);
   int64_t seed = -1;
-  if (!args.number("--max-tokens", 0, most, error) ||
+  if (!args.number("--max-tokens", -1, most, error) ||
       !args.number("--top-k", 0, topK, error) ||
       !args.number("--penalty-window", -1, window, error) ||
       !args.number("--seed", 0, seed, error) ||
@@ -102,8 +91,8 @@ bool AnswerOptions::parse(const Args &args, const PareDecoderInfo &decoder,
     return false;
   sampling.topK = uint32_t(topK);
   sampling.penaltyWindow = int32_t(window);
-  if (most >= 0)
-    maxTokens = uint64_t(most);
+  maxTokens = most < 0 ? UINT64_MAX : uint64_t(most);
+  isDefaultLength = !args.has("--max-tokens");
   chosenSeed = seed >= 0 ? uint64_t(seed) : nowNanos() % 1000000000;
   ignoresStopTokens = args.has("--ignore-stop-tokens");
   showsSpecial = args.has("--special");

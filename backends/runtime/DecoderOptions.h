@@ -7,6 +7,9 @@
 
 namespace pare::rt {
 
+/// What is said where an answer ended at kDefaultTokens.
+extern const char kEndedByDefault[];
+
 /// How answers are made, by the options below.
 class AnswerOptions {
 public:
@@ -22,10 +25,15 @@ public:
   /// A request with these options and no prompt.
   Request request() const;
   uint64_t seed() const { return chosenSeed; }
+  /// Whether an answer ended at a length that nobody asked for.
+  bool endedByDefault(const Answer &answer) const {
+    return isDefaultLength && answer.finish == Finish::Length;
+  }
 
 private:
   Sampling sampling;
-  uint64_t chosenSeed = 0, maxTokens = UINT64_MAX;
+  uint64_t chosenSeed = 0, maxTokens = kDefaultTokens;
+  bool isDefaultLength = true;
   bool ignoresStopTokens = false, showsSpecial = false;
   Str *stops = nullptr;
   uint32_t numStops = 0;
@@ -34,7 +42,7 @@ private:
 };
 
 #define PARE_ANSWER_OPTIONS                                                    \
-  {"--max-tokens", "N", "tokens of an answer (default: to its end)"},          \
+  {"--max-tokens", "N", "tokens of an answer; -1: to its end (1024)"},         \
       {"--temperature", "T", "logits are divided by it; 0: the likeliest"},    \
       {"--top-k", "K", "choose among the K likeliest tokens; 0: all"},         \
       {"--typical", "P", "among those of typical surprise; 1: all"},           \

@@ -55,6 +55,7 @@ private:
   Generator generator;
   const Args &args;
   AnswerOptions options;
+  TemplateOptions templates;
   uint64_t numAnswers = 1; ///< of each prompt
   int64_t alternatives = -1;
   bool json = false;
@@ -109,10 +110,16 @@ bool Generate::open() {
   if (!args.number("--n", 1, n, session.error) ||
       !args.number("--logprobs", 0, alternatives, session.error) ||
       !options.parse(args, *session.model.decoder, session.error) ||
-      !readPrompts())
+      !templates.parse(args, session.error) || !readPrompts())
     return false;
   numAnswers = uint64_t(n);
   json = args.has("--json");
+  const char *const ofChat[] = {"--system", "--tools", "--var"};
+  for (const char *option : ofChat)
+    if (args.has(option) && !args.has("--chat")) {
+      session.error.start().put(option).put(" needs --chat");
+      return false;
+    }
   if (alternatives >= 0 && !json)
     return fail("--logprobs needs --json");
   if (alternatives > 1000)
@@ -150,7 +157,8 @@ bool Generate::encode(Prompt &prompt) {
   if ((system && !conversation.add("system", system)) ||
       !conversation.add("user", prompt.text))
     return fail("out of memory");
-  return conversation.encode(generator, prompt.tokens, session.error);
+  return conversation.encode(generator, templates, prompt.tokens,
+                             session.error);
 }
 
 bool Generate::start(uint64_t job) {
@@ -253,6 +261,8 @@ bool Generate::finish(uint64_t index, const Answer &answer) {
         .put(" tokens is full: the answer ends here");
     session.program.say(line.c_str());
   }
+  if (options.endedByDefault(answer))
+    session.program.say(kEndedByDefault);
   bool good = json ? putJson(index, answer, job.output)
                    : append(job.output, answer.text.drop(job.numPrinted)) &&
                          append(job.output, "\n");
@@ -337,6 +347,7 @@ const Option kOptions[] = {
     {"--n", "N", "answers to each prompt (default: 1)"},
     {"--chat", nullptr, "the prompt is a message: use the chat template"},
     {"--system", "TEXT", "with --chat: what the assistant is told first"},
+    PARE_TEMPLATE_OPTIONS,
     {"--json", nullptr, "print a JSON line for each answer"},
     {"--logprobs", "N", "with --json: log probabilities, and N others' each"},
     {"--cache-load", "FILE", "go on from what --cache-save wrote"},

@@ -39,6 +39,26 @@ const char *pare::rt::finishName(Finish finish) {
   return names[uint32_t(finish)];
 }
 
+Sampling pare::rt::getAdvisedSampling(const PareDecoderInfo &decoder) {
+  Sampling sampling;
+  bool advised = decoder.temperature > 0 || decoder.top_k > 0 ||
+                 decoder.top_p > 0 || decoder.min_p > 0;
+  if (advised) {
+    sampling.temperature = decoder.temperature > 0 ? decoder.temperature : 1;
+    sampling.topK = decoder.top_k;
+    sampling.topP = decoder.top_p > 0 ? decoder.top_p : 1;
+    sampling.minP = decoder.min_p;
+  } else {
+    sampling.temperature = 0.8f;
+    sampling.topK = 40;
+    sampling.topP = 0.95f;
+    sampling.minP = 0.05f;
+  }
+  if (decoder.repetition_penalty > 0)
+    sampling.repetition = decoder.repetition_penalty;
+  return sampling;
+}
+
 struct Generator::Sequence {
   enum State : uint8_t { Free, Active, Done } state = Free;
   Request request;

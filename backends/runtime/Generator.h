@@ -21,6 +21,12 @@
 
 namespace pare::rt {
 
+/// Tokens of an answer where nothing is said: a model may never come to an end.
+constexpr uint64_t kDefaultTokens = 1024;
+
+/// The sampling that a model's authors advise, or else llama.cpp's default.
+Sampling getAdvisedSampling(const PareDecoderInfo &decoder);
+
 /// A prompt and how to answer it. What it points to must stay until release(),
 /// but for the tokens.
 struct Request {

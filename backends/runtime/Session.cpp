@@ -28,10 +28,12 @@ bool Session::open(const PareOptions &given) {
     error.start().put("out of memory");
     return false;
   }
-  options.log = [](void *user, const char *line) {
-    static_cast<Program *>(user)->say(line);
-  };
-  options.log_user = &program;
+  if (!options.log) {
+    options.log = [](void *user, const char *line) {
+      static_cast<Program *>(user)->say(line);
+    };
+    options.log_user = &program;
+  }
   char text[512];
   context = pare_create(&model, &options, text, sizeof(text));
   if (!context)

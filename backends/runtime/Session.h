@@ -17,7 +17,8 @@ public:
   /// Makes the context with the command's --threads and --guard. False with
   /// `error` set.
   bool open(const Args &args, PareOptions options = {});
-  /// The same with `options` as they are; messages go to the program.
+  /// The same with `options` as they are; messages go to the program unless
+  /// they have a log.
   bool open(const PareOptions &options);
 
   /// Gives input `index` the shape `dims` and room for its data; keeps memory

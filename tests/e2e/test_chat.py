@@ -8,7 +8,7 @@ from chat_conversations import conversations
 from chat_oracle import compare, renderer
 from chat_snippets import VARIABLES, snippets
 from gguf import GGUFReader
-from oracle import artifact
+from oracle import artifact, decoders
 from oracle.language_models import SMOLLM2
 from oracle.models import BUILD
 
@@ -20,6 +20,17 @@ TEMPLATES = sorted((Path(__file__).parents[1] / "data" / "chat").glob("*.jinja")
 def test_families(path):
     equal, _, different = compare(TOOL, path, list(conversations()))
     assert equal and not different, "".join(different)
+
+
+def add_tokenizer(folder, template):
+    """One token per byte of ASCII, and a chat template."""
+    vocabulary = {chr(33 + i): i for i in range(94)} | {"Ġ": 94, "Ċ": 95}
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +62,36 @@ def test_artifact_chats_by_its_template(smollm2_template, tmp_path):
         prompt = render({"messages": messages, "variables": {}, "add_generation_prompt": True})
         flags = ["--chat"] + (["--system", system] if system else [])
         assert generate(*flags, messages[-1]["content"]) == generate(prompt)
+
+
+def test_variables_and_tools_reach_the_template(tmp_path):
+    template = "{{ messages[0].content }} {{ mood }} {{ deep.er[1] }} {{ tools[0].name if tools else 'none' }}"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    decoders.make("llama", folder, [1])
+    add_tokenizer(folder, template)
+    program = artifact.compile(folder, tmp_path / "program")
+    (tmp_path / "tools.json").write_text('[{"name": "hammer"}]')
+
+    def count(*flags):
+        """Tokens of the prompt: bytes of its text."""
+        done = artifact.call(program, "generate", "--chat", "ab", "--json", "--max-tokens", "1", *flags)
+        return json.loads(done.stdout)["prompt_tokens"]
+
+    given = ("--var", 'mood="calm"', "--var", 'deep={"er": [1, 23]}')
+    assert count(*given) == len("ab calm 23 none")
+    assert count(*given, "--tools", tmp_path / "tools.json") == len("ab calm 23 hammer")
+    chat = artifact.call(program, "chat", *given, "--tools", tmp_path / "tools.json", "--max-tokens", "1", "--stats")
+    assert chat.returncode == 0
+    for flags, message in [
+        (("--var", "mood"), "--var is 'mood', expected NAME=JSON"),
+        (("--var", "mood=calm"), "--var is 'mood=calm', expected JSON behind the = (texts with their quotes)"),
+        (("--tools", tmp_path / "absent"), "absent"),
+    ]:
+        done = artifact.call(program, "generate", "--chat", "ab", *flags, check=False)
+        assert done.returncode == 1 and message in done.stderr
+    done = artifact.call(program, "generate", "ab", *given, check=False)
+    assert done.returncode == 1 and "--var needs --chat" in done.stderr
 
 
 @pytest.mark.parametrize("text", list(snippets()))

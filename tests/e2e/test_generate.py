@@ -4,7 +4,8 @@ import json
 import os
 
 import pytest
-from oracle import artifact, language_models
+from oracle import artifact, decoders, language_models
+from test_chat import add_tokenizer
 
 PROMPTS = ["The sky is", "Once upon a time", "def fib(n):", "1 2 3 4", "In the twentieth century, the ",
            "import numpy as np\n", "Dear Sir,", "A"]
@@ -113,3 +114,22 @@ def test_pare_bench_refuses(flags, word, smol):
     done = bench(smol, *flags, "--quiet", check=False)
     assert done.returncode == 1 and not done.stdout
     assert len(done.stderr.splitlines()) == 1 and word in done.stderr
+
+
+def test_answers_end_at_a_default_length(tmp_path):
+    """A model that never says that it is done."""
+    decoders.make("llama", tmp_path, [1])
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 2048}))
+    add_tokenizer(tmp_path, "")
+    program = artifact.compile(tmp_path, tmp_path / "program")
+    run = ("generate", "ab", "--json", "--temperature", "0")
+    done = artifact.call(program, *run)
+    answer = json.loads(done.stdout)
+    assert answer["finish"] == "length" and answer["tokens"] == 1024
+    assert "the answer ends at 1024 tokens: --max-tokens -1 lets it go on" in done.stderr
+    done = artifact.call(program, *run, "--max-tokens", "-1")
+    answer = json.loads(done.stdout)
+    assert answer["finish"] == "context" and answer["tokens"] == 2048 - 2 + 1
+    done = artifact.call(program, *run, "--max-tokens", "7")
+    assert json.loads(done.stdout)["tokens"] == 7 and done.stderr == ""

@@ -1,6 +1,8 @@
 """`--emit lib`: C programs on the libraries and headers of compiled models."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import bad_models
-from oracle import artifact
+from oracle import artifact, language_models
 from oracle.models import MAGIKA, MINILM
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +172,137 @@ def test_header_mirrors_the_runtime(minilm, tmp_path):
     ]
     includes = '#include "minilm.h"\n#include "backends/runtime/Runtime.h"\n#include <stddef.h>\n'
     build(tmp_path, includes + "\n".join(checks) + "\nint main(void) { return 0; }\n", f"-I{ROOT}")
+
+
+@pytest.fixture(scope="module")
+def smol(tmp_path_factory):
+    """A folder with SmolLM2 as smol.a, smol.so and smol.h, and as a program."""
+    folder = tmp_path_factory.mktemp("smol")
+    artifact.compile(language_models.SMOLLM2, folder / "smol", "--emit=lib")
+    (folder / "exe").mkdir()
+    artifact.compile(language_models.SMOLLM2, folder / "exe" / "smol")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ("a", "so"))
+def test_the_documented_program(kind, smol):
+    """docs/embed.md's program says what the commands say."""
+    [source] = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "embed.md").read_text(), re.S)
+    program = build(smol, source, smol / f"smol.{kind}")
+    question = "Name three colours."
+    done = artifact.call(program, question, env={**os.environ, "LD_LIBRARY_PATH": str(smol)})
+
+    def generate(*flags):
+        flags = (*flags, "--temperature", "0", "--max-tokens", "32", "--json")
+        return json.loads(artifact.call(smol / "exe" / "smol", "generate", *flags).stdout)["text"]
+
+    assert done.stdout == generate("Once upon a time") + "\n" + generate("--chat", question) + "\n"
+    assert done.stderr == ""
+
+
+def test_the_program_of_the_readme(smol):
+    [source] = re.findall(r"((?:^    .*\n)+)", (ROOT / "README.md").read_text().split("in tell.c:\n\n")[1], re.M)[:1]
+    assert len(artifact.call(build(smol, source, smol / "smol.a")).stdout) > 1
+
+
+GENERATOR_PROGRAM = r"""
+#include "smol.h"
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *answer(smol_generator *generator, char *to) {
+  const char *text;
+  uint64_t bytes;
+  *to = 0;
+  while ((text = smol_generator_next(generator, &bytes))) {
+    assert(bytes > 0 && strlen(text) == bytes);
+    strcat(to, text);
+  }
+  return to;
+}
+
+int main(void) {
+  static char first[65536], second[65536];
+  char error[200];
+  smol_options options = {.threads = 2};
+  smol_generator *generator = smol_generator_open(&options, error, sizeof error);
+  assert(generator && !*smol_generator_error(generator) && !smol_generator_next(generator, 0));
+  smol_sampling sampling;
+  smol_generator_advice(generator, &sampling);
+  assert(sampling.max_tokens == 1024 && sampling.temperature > 0 && !sampling.stops);
+  sampling.seed = 5;
+  sampling.max_tokens = 12;
+
+  /* The same seed, with and without what the cache holds; an answer cut short. */
+  assert(!smol_generator_prompt(generator, "The sea was", &sampling));
+  answer(generator, first);
+  assert(*first && !strcmp(smol_generator_finish(generator), "length"));
+  assert(!smol_generator_prompt(generator, "The sea was", &sampling));
+  assert(smol_generator_next(generator, 0) && !strcmp(smol_generator_finish(generator), "running"));
+  assert(!smol_generator_prompt(generator, "The sea was", &sampling));
+  assert(!strcmp(first, answer(generator, second)));
+
+  /* A stop text that the caller forgets at once. */
+  char *word = malloc(100);
+  snprintf(word, 100, "%s", strrchr(first, ' '));
+  const char *stops[] = {word, NULL};
+  sampling.stops = stops;
+  assert(!smol_generator_prompt(generator, "The sea was", &sampling));
+  free(word);
+  stops[0] = NULL;
+  assert(strlen(answer(generator, second)) < strlen(first) && !strncmp(first, second, strlen(second)));
+  assert(!strcmp(smol_generator_finish(generator), "stop"));
+  sampling.stops = NULL;
+
+  /* Errors leave the generator usable. */
+  const char *bad[] = {"not JSON", "[{\"role\": 3}]", "[{}]", "{}"};
+  for (int i = 0; i < 4; ++i) {
+    int code = smol_generator_chat(generator, bad[i], 0, 0, &sampling);
+    if (code)
+      fprintf(stderr, "%s\n", smol_generator_error(generator));
+    else
+      answer(generator, second);
+  }
+  sampling.temperature = -1;
+  assert(smol_generator_prompt(generator, "x", &sampling));
+  fprintf(stderr, "%s\n", smol_generator_error(generator));
+  sampling.temperature = 0;
+  char *much = calloc(200001, 1);
+  for (int i = 0; i < 100000; ++i)
+    memcpy(much + 2 * i, " a", 2);
+  assert(smol_generator_prompt(generator, much, &sampling));
+  fprintf(stderr, "%s\n", smol_generator_error(generator));
+  free(much);
+  assert(!smol_generator_prompt(generator, "x", 0));
+  assert(smol_generator_next(generator, 0));
+  smol_generator_close(generator);
+  return 0;
+}
+"""
+
+
+def test_generator(smol):
+    program = build(smol, GENERATOR_PROGRAM, smol / "smol.a")
+    done = artifact.call(program)
+    lines = done.stderr.splitlines()
+    assert "temperature: expected 0 to 1000" in lines
+    assert any("more than the model's context of" in line for line in lines)
+    assert any("JSON" in line for line in lines)
+
+
+def test_generator_mirrors_the_runtime(smol):
+    fields = ("temperature", "top_p", "min_p", "typical", "repetition_penalty", "presence_penalty",
+              "frequency_penalty", "top_k", "penalty_window", "ignore_stop_tokens", "max_tokens", "seed", "stops")
+    checks = "".join(f'_Static_assert(offsetof(PareSampling, {f}) == offsetof(smol_sampling, {f}), "");' for f in fields)
+    build(smol, f"""
+        #include "smol.h"
+        #include "backends/runtime/TextGenerator.h"
+        #include <stddef.h>
+        _Static_assert(sizeof(PareSampling) == sizeof(smol_sampling), "");
+        {checks}
+        int main(void) {{ return 0; }}""", f"-I{ROOT}")
 
 
 @pytest.mark.parametrize("language", ("c++", "c"))

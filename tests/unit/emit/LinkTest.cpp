@@ -52,7 +52,7 @@ TEST_F(LinkTest, ArchiveHasTwoMembersAndShowsOnlyWhatItExports) {
               weights = object("weights.o", {"toy_weights"}),
               output = inFolder("toy.a");
   llvm::Error error =
-      emit::makeArchive(isa.triple, code, weights, {"toy_run"}, "toy", output);
+      emit::makeArchive(isa.triple, code, weights, {}, {"toy_run"}, "toy", output);
   ASSERT_FALSE(error) << llvm::toString(std::move(error));
 
   auto buffer = llvm::MemoryBuffer::getFile(output);
