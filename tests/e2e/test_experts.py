@@ -91,6 +91,17 @@ def test_half_precision_stays(dtype, tmp_path):
     check_batches(tmp_path / "model", got)
 
 
+def test_aarch64_under_qemu(tmp_path):
+    """The same sums of codes, and of floats to the last bits."""
+    path = tmp_path / "model.gguf"
+    gguf_decoders.make("qwen3-moe", path, [1], "Q4_0")
+    want, got = (
+        artifact.run(artifact.compile(path, tmp_path / target, f"--target={target}"), feeds(TOKENS[:9]),
+                     launcher=launcher)["logits"]
+        for target, launcher in (("x86-64-v3", []), ("aarch64+dotprod", ["qemu-aarch64"])))
+    assert artifact.scaled_error(got, want) < 1e-4
+
+
 def refuse(source, folder):
     done = artifact.call(artifact.PARE, "compile", source, "-o", folder / "out", check=False)
     assert done.returncode == 1 and not (folder / "out").exists()

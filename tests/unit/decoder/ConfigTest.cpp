@@ -478,6 +478,23 @@ TEST(DecoderConfigTest, GgufErrorsNameTheKey) {
   negative.writer().addI32s("llama.block_count", {-1, -1});
   contains(negative.readError(),
            "'llama.block_count' must be from 1 to 10000, not -1");
+  auto experts = [](const char *key, uint32_t value) {
+    return GgufModel("qwen3moe")
+        .sizes(1, 64, 96, 8, 2, 512)
+        .u32("expert_count", 6)
+        .u32("expert_used_count", 2)
+        .f32("attention.layer_norm_rms_epsilon", 1e-6f)
+        .u32(key, value)
+        .readError();
+  };
+  EXPECT_EQ(experts("expert_gating_func", 1), "");
+  contains(experts("expert_gating_func", 2),
+           "'qwen3moe.expert_gating_func' is 2; only softmax (1) is supported");
+  contains(experts("expert_shared_count", 1),
+           "'qwen3moe.expert_shared_count': shared experts are not supported");
+  contains(experts("expert_weights_scale", 3),
+           "'qwen3moe.expert_weights_scale': scaled shares of experts are not "
+           "supported");
 }
 
 } // namespace
