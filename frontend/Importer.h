@@ -29,6 +29,9 @@ struct DecoderInfo {
   std::vector<uint8_t> tokenizer;    ///< as EncoderInfo's; empty: none
   std::vector<uint8_t> chatTemplate; ///< serialized; empty: none
   int64_t context = 0, vocabulary = 0;
+  /// Tokens from `vocabulary` on that begin every sequence, not the
+  /// tokenizer's.
+  int64_t promptTokens = 0;
   std::vector<int32_t> stops; ///< tokens that end a text
   /// What the model's authors advise (generation_config.json); 0: not said.
   float temperature = 0, topP = 0, minP = 0, repetitionPenalty = 0;

@@ -195,6 +195,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
     decoder.chatTemplate = std::move(from.chatTemplate);
     decoder.context = from.context;
     decoder.vocabulary = from.vocabulary;
+    decoder.promptTokens = from.promptTokens;
     decoder.stops = std::move(from.stops);
     decoder.temperature = from.temperature;
     decoder.topP = from.topP;

@@ -38,7 +38,7 @@ struct ModelInfo {
 
   struct Decoder {
     std::vector<uint8_t> tokenizer, chatTemplate;
-    uint32_t context = 0, vocabulary = 0;
+    uint32_t context = 0, vocabulary = 0, promptTokens = 0;
     std::vector<int32_t> stops;
     float temperature = 0, topP = 0, minP = 0, repetitionPenalty = 0;
     uint32_t topK = 0;

@@ -360,7 +360,8 @@ Constant *ModelBuilder::decoderInfo(const ModelInfo &info) {
                      tables.f32(decoder.topP),
                      tables.f32(decoder.minP),
                      tables.f32(decoder.repetitionPenalty),
-                     tables.u32(decoder.topK)});
+                     tables.u32(decoder.topK),
+                     tables.u32(decoder.promptTokens)});
   return tables.global(record, "decoder");
 }
 

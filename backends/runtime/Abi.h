@@ -192,6 +192,10 @@ typedef struct {
   /* Sampling that the model's authors advise. 0: not said. */
   float temperature, top_p, min_p, repetition_penalty;
   uint32_t top_k;
+
+  /* Tokens [vocabulary, vocabulary + prompt_tokens) begin every sequence; no
+     text has them (prompt tuning). */
+  uint32_t prompt_tokens;
 } PareDecoderInfo;
 
 /* What the CPU must have; bits of PareModel.features. */

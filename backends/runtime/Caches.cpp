@@ -152,7 +152,8 @@ bool pare::rt::checkDecoderInputs(PareContext &context,
     }
     return true;
   };
-  if (!check(decoder.tokens, decoder.vocabulary) ||
+  if (!check(decoder.tokens,
+             uint64_t(decoder.vocabulary) + decoder.prompt_tokens) ||
       !check(decoder.positions, decoder.context) ||
       !check(decoder.sequences, context.numSequences) ||
       !check(decoder.outputs, rows))

@@ -167,10 +167,11 @@ int32_t Generator::add(const Request &request) {
   };
   if (request.numTokens == 0)
     return fail("the prompt is empty");
-  if (request.numTokens > info->context) {
+  const uint64_t numBefore = info->prompt_tokens;
+  if (request.numTokens + numBefore > info->context) {
     session.error.start()
         .put("the prompt has ")
-        .unsignedNum(request.numTokens)
+        .unsignedNum(request.numTokens + numBefore)
         .put(" tokens, more than the model's context of ")
         .unsignedNum(info->context);
     return -1;
@@ -178,8 +179,18 @@ int32_t Generator::add(const Request &request) {
   for (uint64_t i = 0; i < request.numTokens; ++i)
     if (uint32_t(request.tokens[i]) >= info->vocabulary)
       return fail("the tokenizer has tokens that the model lacks");
-  if (!fitsMemory(
-          pare_cache_bytes(session.context, uint32_t(request.numTokens))))
+  Bytes whole; ///< the tokens that begin every sequence, then the prompt
+  if (!whole.resize((numBefore + request.numTokens) * sizeof(int32_t))) {
+    failMemory();
+    return -1;
+  }
+  auto *tokens = reinterpret_cast<int32_t *>(whole.data);
+  const uint64_t numTokens = numBefore + request.numTokens;
+  for (uint64_t i = 0; i < numBefore; ++i)
+    tokens[i] = int32_t(info->vocabulary + i);
+  memcpy(tokens + numBefore, request.tokens,
+         request.numTokens * sizeof(int32_t));
+  if (!fitsMemory(pare_cache_bytes(session.context, uint32_t(numTokens))))
     return fail("out of memory: the prompt is too long for this machine");
 
   // Of the free sequences the one that has most of the prompt, of equal ones
@@ -190,8 +201,8 @@ int32_t Generator::add(const Request &request) {
     Sequence &sequence = sequences[s];
     if (sequence.state != Sequence::Free)
       continue;
-    uint64_t common = commonLength(sequence.ids(), sequence.numComputed,
-                                   request.tokens, request.numTokens - 1);
+    uint64_t common = commonLength(sequence.ids(), sequence.numComputed, tokens,
+                                   numTokens - 1);
     common = pare_cache_reusable(session.context, s, uint32_t(common));
     if (!best || common > bestReused ||
         (common == bestReused && sequence.order < best->order)) {
@@ -205,7 +216,7 @@ int32_t Generator::add(const Request &request) {
   Sequence &sequence = *best;
   uint64_t answer = min<uint64_t>(request.maxTokens, info->context);
   uint64_t most =
-      min<uint64_t>(request.numTokens + answer, uint64_t(info->context) + 1);
+      min<uint64_t>(numTokens + answer, uint64_t(info->context) + 1);
   uint64_t perToken = request.scores ? 1 + request.alternatives : 0;
   if ((request.scores && !plainLogits &&
        !(plainLogits = static_cast<float *>(
@@ -220,14 +231,13 @@ int32_t Generator::add(const Request &request) {
   }
   if (bestReused == 0 && !forget(indexOf(sequence)))
     return -1;
-  memcpy(sequence.tokens.data, request.tokens,
-         request.numTokens * sizeof(int32_t));
+  memcpy(sequence.tokens.data, tokens, whole.size);
   sequence.state = Sequence::Active;
   sequence.request = request;
   sequence.request.tokens = nullptr;
   sequence.finish = Finish::Running;
   sequence.looked = false;
-  sequence.numTokens = sequence.numPrompt = request.numTokens;
+  sequence.numTokens = sequence.numPrompt = numTokens;
   sequence.numComputed = sequence.numReused = bestReused;
   sequence.endsInStop = false;
   sequence.order = ++clock;
@@ -429,8 +439,11 @@ bool Generator::choose(Sequence &sequence, uint64_t row) {
   float *scored = logits(row);
   if (request.scores)
     memcpy(plainLogits, scored, info->vocabulary * sizeof(float));
-  int32_t token = sampler.sample(scored, request.sampling, sequence.ids(),
-                                 sequence.numTokens, sequence.random);
+  // Penalties know tokens of texts only.
+  uint64_t before = info->prompt_tokens;
+  int32_t token =
+      sampler.sample(scored, request.sampling, sequence.ids() + before,
+                     sequence.numTokens - before, sequence.random);
   if (token < 0) {
     session.error.start()
         .put("the model's logits at position ")

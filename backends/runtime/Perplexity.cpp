@@ -40,6 +40,7 @@ private:
   };
 
   bool readText(Bytes &text);
+  bool runBeginning();
   bool runChunk(const int32_t *ids);
   bool runRows(const int32_t *ids, uint64_t first, uint64_t count,
                uint64_t numOutputs);
@@ -83,8 +84,9 @@ bool Perplexity::readText(Bytes &text) {
 
 bool Perplexity::runRows(const int32_t *ids, uint64_t first, uint64_t count,
                          uint64_t numOutputs) {
+  uint64_t before = generator.decoder().prompt_tokens;
   for (uint64_t i = 0; i < count; ++i)
-    generator.rows()[i] = {ids[first + i], uint32_t(first + i), 0};
+    generator.rows()[i] = {ids[first + i], uint32_t(before + first + i), 0};
   return generator.forward(count, numOutputs);
 }
 
@@ -111,11 +113,28 @@ bool Perplexity::measure(const int32_t *ids, uint64_t first, uint64_t count) {
   return true;
 }
 
+/// Runs the tokens that begin every sequence.
+bool Perplexity::runBeginning() {
+  const PareDecoderInfo &info = generator.decoder();
+  for (uint32_t done = 0; done < info.prompt_tokens;) {
+    uint32_t count =
+        uint32_t(min<uint64_t>(info.prompt_tokens - done, generator.maxRows()));
+    for (uint32_t i = 0; i < count; ++i)
+      generator.rows()[i] = {int32_t(info.vocabulary + done + i), done + i, 0};
+    if (!generator.forward(count, 1))
+      return false;
+    done += count;
+  }
+  return true;
+}
+
 bool Perplexity::runChunk(const int32_t *ids) {
   auto *tokens = reinterpret_cast<int32_t *>(chunk.data);
   memcpy(tokens, ids, size * sizeof(int32_t));
   if (begin >= 0)
     tokens[0] = begin;
+  if (!runBeginning())
+    return false;
   uint64_t done = 0, measured = all ? 0 : size / 2;
   while (done < measured) {
     uint64_t count = min(measured - done, generator.maxRows());
@@ -182,7 +201,7 @@ bool Perplexity::run() {
     return false;
   all = args.has("--all");
   size = uint64_t(context);
-  if (size > generator.context()) {
+  if (size + generator.decoder().prompt_tokens > generator.context()) {
     session.error.start()
         .put("--context is ")
         .unsignedNum(size)

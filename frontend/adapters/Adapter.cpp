@@ -74,6 +74,11 @@ public:
         config(std::move(config)) {}
 
   llvm::Error checkConfig() const;
+  llvm::Error checkLoraConfig() const;
+  bool isPrompt() const {
+    StringRef type = config.getString("peft_type").value_or("");
+    return type == "PROMPT_TUNING" || type == "P_TUNING";
+  }
   llvm::Expected<Adapter> read(const safetensors::Tensors &tensors);
 
 private:
@@ -87,6 +92,7 @@ private:
   }
   llvm::Error add(StringRef name, const safetensors::Tensor &tensor,
                   Adapter &adapter);
+  llvm::Error checkPrompt(const Adapter &adapter) const;
   llvm::Expected<LoraLayer> makeLayer(StringRef path, Parts &parts) const;
   llvm::Expected<double> findPattern(StringRef key, StringRef path,
                                      double fallback) const;
@@ -100,8 +106,18 @@ private:
 
 llvm::Error Reader::checkConfig() const {
   StringRef type = config.getString("peft_type").value_or("");
-  if (type != "LORA")
-    return fail("not supported: peft_type '" + type + "' (known is LORA)");
+  if (type != "LORA" && !isPrompt())
+    return fail("not supported: peft_type '" + type +
+                "' (known are LORA, PROMPT_TUNING and P_TUNING)");
+  if (!isPrompt())
+    return checkLoraConfig();
+  int64_t parts = config.getInteger("num_transformer_submodules").value_or(1);
+  return parts == 1 ? llvm::Error::success()
+                    : fail("not supported: 'num_transformer_submodules' " +
+                           Twine(parts));
+}
+
+llvm::Error Reader::checkLoraConfig() const {
   for (StringRef option : unsupportedOptions)
     if (isSet(config.get(option)))
       return fail("not supported: '" + option + "'");
@@ -172,6 +188,10 @@ llvm::Error Reader::add(StringRef name, const safetensors::Tensor &tensor,
   if (!floating || floating.getWidth() < 16)
     return llvm::createStringError(folder + ": tensor '" + name +
                                    "' must hold f32, f16 or bf16 numbers");
+  if (isPrompt() && name == "prompt_embeddings") {
+    adapter.prompt = tensor;
+    return llvm::Error::success();
+  }
   StringRef path = name;
   path.consume_front("base_model.model.");
   for (const Suffix &suffix : suffixes) {
@@ -227,6 +247,23 @@ llvm::Expected<LoraLayer> Reader::makeLayer(StringRef path,
       parts.isEmbedding, std::move(parts.magnitude), *scale};
 }
 
+llvm::Error Reader::checkPrompt(const Adapter &adapter) const {
+  auto refuse = [&](const Twine &what) {
+    return llvm::createStringError(folder + ": " + what);
+  };
+  if (!adapter.prompt)
+    return refuse("tensor 'prompt_embeddings' is missing");
+  if (!adapter.whole.empty() || !layers.empty())
+    return refuse("has tensors beside 'prompt_embeddings', which are not "
+                  "supported");
+  ArrayRef<int64_t> shape = adapter.prompt->type.getShape();
+  std::optional<int64_t> count = config.getInteger("num_virtual_tokens");
+  if (shape.size() != 2 || shape[0] < 1 || count != shape[0])
+    return refuse("'prompt_embeddings' must have a row for each of "
+                  "'num_virtual_tokens'");
+  return llvm::Error::success();
+}
+
 llvm::Expected<Adapter> Reader::read(const safetensors::Tensors &tensors) {
   Adapter adapter;
   adapter.folder = folder.str();
@@ -235,6 +272,11 @@ llvm::Expected<Adapter> Reader::read(const safetensors::Tensors &tensors) {
   for (StringRef name : names)
     if (llvm::Error error = add(name, tensors.find(name)->getValue(), adapter))
       return std::move(error);
+  if (isPrompt()) {
+    if (llvm::Error error = checkPrompt(adapter))
+      return std::move(error);
+    return std::move(adapter);
+  }
   for (auto &[path, parts] : layers) {
     llvm::Expected<LoraLayer> layer = makeLayer(path, parts);
     if (!layer)

@@ -33,6 +33,10 @@ struct Adapter {
   /// Tensors that replace the model's (modules_to_save, trained biases), by
   /// their names there: "lm_head.weight".
   std::vector<std::pair<std::string, safetensors::Tensor>> whole;
+  /// Vectors that take the place of a sequence's first tokens, [tokens, hidden]
+  /// (prompt tuning, Lester et al. 2021, arXiv 2104.08691; p-tuning, Liu et al.
+  /// 2021, arXiv 2103.10385, as its encoder gave them).
+  std::optional<safetensors::Tensor> prompt;
 };
 
 /// Reads a folder. Errors are one line: what is missing, which kind of adapter

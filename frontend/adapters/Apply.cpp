@@ -51,6 +51,7 @@ public:
 
   llvm::Error replace(const Adapter &adapter);
   llvm::Error add(const Adapter &adapter);
+  llvm::Error addPrompt(const Adapter &adapter, int64_t &promptTokens);
   void finish();
 
 private:
@@ -67,6 +68,8 @@ private:
   void merge(const Update &update);
   void addBeside(const Update &update);
   void eraseUnused(StringRef tensor);
+  Value createInteger(Location loc, int64_t value);
+  void selectPrompt(nn::GatherOp lookup, Value prompt);
 
   AdapterMode mode;
   const Names &names;
@@ -343,6 +346,80 @@ void Applier::addBeside(const Update &update) {
   }
 }
 
+//===----------------------------------------------------------------------===//
+// Vectors before a sequence
+//===----------------------------------------------------------------------===//
+
+Value Applier::createInteger(Location loc, int64_t value) {
+  auto type = RankedTensorType::get({}, builder.getI32Type());
+  return nn::ConstantOp::create(builder, loc, type,
+                                DenseElementsAttr::get(type, int32_t(value)));
+}
+
+/// Rows of `prompt` for tokens beyond the table, which has those before.
+void Applier::selectPrompt(nn::GatherOp lookup, Value prompt) {
+  Location loc = prompt.getLoc();
+  Value tokens = lookup.getIndices(), rows = lookup.getResult();
+  int64_t size =
+      cast<RankedTensorType>(lookup.getData().getType()).getDimSize(0);
+  builder.setInsertionPoint(lookup);
+  auto binary = [&](nn::BinaryKind kind, Value x, Value y) -> Value {
+    return nn::BinaryOp::create(builder, loc, kind, x, y);
+  };
+  Value end = createInteger(loc, size);
+  lookup.getIndicesMutable().assign(
+      binary(nn::BinaryKind::min, tokens, createInteger(loc, size - 1)));
+  builder.setInsertionPointAfter(lookup);
+  Value own = nn::GatherOp::create(
+      builder, loc, prompt,
+      binary(nn::BinaryKind::max, binary(nn::BinaryKind::sub, tokens, end),
+             createInteger(loc, 0)),
+      int64_t(0));
+  nn::Shape column = nn::getShape(tokens.getType());
+  column.push_back(nn::constant(1, module.getContext()));
+  Value isWord = nn::ReshapeOp::create(
+      builder, loc, nn::getTensorType(column, builder.getI1Type()),
+      binary(nn::BinaryKind::less, tokens, end));
+  Value all = nn::SelectOp::create(builder, loc, isWord, rows, own);
+  rows.replaceAllUsesExcept(all, all.getDefiningOp());
+}
+
+llvm::Error Applier::addPrompt(const Adapter &adapter, int64_t &promptTokens) {
+  auto refuse = [&](const Twine &what) {
+    return llvm::createStringError(adapter.folder + ": " + what);
+  };
+  std::optional<Names::TokenTable> table = names.getTokenTable();
+  if (!table)
+    return refuse("prompts of vectors are for language models");
+  if (promptTokens)
+    return refuse("another adapter has a prompt of vectors already");
+  auto it = replaced.find({table->tensor, Place::Uses::Lookups});
+  if (it == replaced.end())
+    it = replaced.find({table->tensor, Place::Uses::All});
+  SmallVector<OpOperand *> uses = findUses(
+      it == replaced.end() ? table->tensor : it->second, Place::Uses::Lookups);
+  assert(uses.size() == 1 && "a language model looks its tokens up once");
+  auto lookup = cast<nn::GatherOp>(uses.front()->getOwner());
+  int64_t width =
+      cast<RankedTensorType>(lookup.getData().getType()).getDimSize(1);
+  ArrayRef<int64_t> shape = adapter.prompt->type.getShape();
+  if (shape[1] != width)
+    return refuse("'prompt_embeddings' has rows of " + Twine(shape[1]) +
+                  " numbers, the model's tokens have " + Twine(width));
+  if (shape[0] >= table->context)
+    return refuse("a prompt of " + Twine(shape[0]) +
+                  " vectors fills the context of " + Twine(table->context) +
+                  " positions");
+  llvm::Expected<std::vector<float>> values = toF32(*adapter.prompt);
+  if (!values)
+    return values.takeError();
+  for (float &value : *values)
+    value *= table->scale;
+  selectPrompt(lookup, createParam("prompt_embeddings", "", shape, *values));
+  promptTokens = shape[0];
+  return llvm::Error::success();
+}
+
 void Applier::finish() {
   for (auto &[key, update] : updates)
     isMerged(update) ? merge(update) : addBeside(update);
@@ -351,7 +428,8 @@ void Applier::finish() {
 } // namespace
 
 llvm::Error applyAdapters(const ImportOptions &options, const Names &names,
-                          Model &model) {
+                          Model &model, int64_t &promptTokens) {
+  promptTokens = 0;
   if (options.adapters.empty())
     return llvm::Error::success();
   std::vector<Adapter> adapters;
@@ -369,6 +447,10 @@ llvm::Error applyAdapters(const ImportOptions &options, const Names &names,
   for (const Adapter &adapter : adapters)
     if (llvm::Error error = applier.add(adapter))
       return error;
+  for (const Adapter &adapter : adapters)
+    if (adapter.prompt)
+      if (llvm::Error error = applier.addPrompt(adapter, promptTokens))
+        return error;
   applier.finish();
   return llvm::Error::success();
 }

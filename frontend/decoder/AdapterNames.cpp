@@ -73,4 +73,15 @@ std::optional<Place> AdapterNames::find(llvm::StringRef name) const {
   return place;
 }
 
+/// Gemma 3 scales embeddings as it looks them up, so that prompts come scaled;
+/// Gemma 2 scales whatever it is given.
+std::optional<adapters::Names::TokenTable> AdapterNames::getTokenTable() const {
+  std::optional<std::string> tensor = source.find({Role::TokenEmbedding});
+  if (!tensor)
+    return std::nullopt;
+  bool isScaled = config.architecture == Architecture::Gemma3;
+  return TokenTable{*tensor, context,
+                    isScaled ? float(1 / config.embeddingScale) : 1.0f};
+}
+
 } // namespace pare::decoder

@@ -11,16 +11,20 @@ namespace pare::decoder {
 /// and in whichever order it has their rows.
 class AdapterNames : public adapters::Names {
 public:
-  AdapterNames(const DecoderConfig &config, const TensorSource &source)
-      : config(config), source(source) {}
+  /// `context`: positions that the model is compiled for.
+  AdapterNames(const DecoderConfig &config, const TensorSource &source,
+               int64_t context)
+      : config(config), source(source), context(context) {}
 
   std::optional<adapters::Place> find(llvm::StringRef name) const override;
+  std::optional<TokenTable> getTokenTable() const override;
 
 private:
   std::vector<int64_t> getRows(Role role) const;
 
   const DecoderConfig &config;
   const TensorSource &source;
+  int64_t context;
 };
 
 } // namespace pare::decoder

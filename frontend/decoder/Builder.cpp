@@ -469,10 +469,12 @@ llvm::Error importDecoder(const DecoderConfig &config,
   model.warnings = builder.takeWarnings();
   if (auto warning = warnOfUnused(source.getPath(), findUnused(config, source)))
     model.warnings.push_back(*warning);
-  if (llvm::Error error =
-          adapters::applyAdapters(options, AdapterNames(config, source), model))
+  int64_t promptTokens;
+  if (llvm::Error error = adapters::applyAdapters(
+          options, AdapterNames(config, source, context), model, promptTokens))
     return error;
   model.decoder.emplace();
+  model.decoder->promptTokens = promptTokens;
   model.decoder->context = context;
   model.decoder->vocabulary = config.vocabulary;
   return llvm::Error::success();

@@ -244,8 +244,9 @@ llvm::Expected<Model> SafetensorsImporter::import(StringRef file,
   if (auto warning =
           warnOfUnused(layout->tensors, findUnused(tensors, *model.weights)))
     model.warnings.push_back(*warning);
-  if (llvm::Error error =
-          adapters::applyAdapters(options, EncoderNames(*model.weights), model))
+  int64_t promptTokens;
+  if (llvm::Error error = adapters::applyAdapters(
+          options, EncoderNames(*model.weights), model, promptTokens))
     return onOneLine(std::move(error));
   if (layout->encoder) {
     model.encoder.emplace();

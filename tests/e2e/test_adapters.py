@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from oracle import adapters, artifact, decoders, language_models, models
 from safetensors.numpy import load_file, save_file
+from test_chat import add_tokenizer
 from test_decoder import feeds
 
 TOKENS = np.random.default_rng(3).integers(0, 160, 40)
@@ -124,6 +125,96 @@ def test_encoder(flags, tmp_path):
     assert np.abs(got - artifact.embed(base, texts)).max() > 0.02
 
 
+def run_with_table(name, base, folder, rows, tokens):
+    """Logits with `rows` behind the table of embeddings: what tokens beyond it look up."""
+    weights = load_file(base / "model.safetensors")
+    key = next(key for key in weights if key.endswith(("embed_tokens.weight", "wte.weight")))
+    table = np.concatenate([weights[key], rows])
+    changed = {key: table}
+    if "lm_head.weight" in weights:
+        changed["lm_head.weight"] = np.concatenate([weights["lm_head.weight"], rows])
+    adapters.write_merged(base, folder, changed, vocab_size=len(table))
+    return decoders.run_folder(name, folder, tokens)[:, : len(weights[key])]
+
+
+@pytest.mark.parametrize("name, kind", [("llama", "P_TUNING"), ("qwen3", "PROMPT_TUNING"), ("gpt2", "PROMPT_TUNING"),
+                                        ("gemma2", "PROMPT_TUNING"), ("gemma3", "PROMPT_TUNING")])
+def test_prompt_tuning(name, kind, tmp_path):
+    """Vectors before a sequence, as rows that tokens beyond the vocabulary look up."""
+    base, prompt, lora = tmp_path / "base", tmp_path / "prompt", tmp_path / "lora"
+    base.mkdir()
+    decoders.make(name, base, [1])
+    vectors = adapters.make_prompt(prompt, 5, 64, kind=kind)
+    # Gemma 3 scales the rows that it looks up, and not what stands in for them.
+    rows = vectors / np.float32(8) if name == "gemma3" else vectors
+    tokens = [*range(160, 165), *TOKENS.tolist()]
+    want = run_with_table(name, base, tmp_path / "merged", rows, tokens)
+    flags = ["--adapter", prompt]
+    binary = artifact.compile(base, tmp_path / "model", "--kv-cache=f32", *flags)
+    got = artifact.run(binary, feeds(tokens), "--guard")["logits"]
+    assert artifact.scaled_error(got, want) < (1e-4 if name != "gemma3" else 1e-2)  # mlx-lm scales in bf16
+    with pytest.raises(AssertionError, match="element 0 is 165, expected 0 to 164"):
+        artifact.run(binary, feeds([165]))
+
+
+def test_tuned_prompt_begins_every_sequence(tmp_path):
+    """What the generator and perplexity put before a text; a LoRA of the same table beside it."""
+    base, prompt, lora = tmp_path / "base", tmp_path / "prompt", tmp_path / "lora"
+    base.mkdir()
+    decoders.make("llama", base, [1])
+    add_tokenizer(base, "")
+    vectors = adapters.make_prompt(prompt, 7, 64)
+    weights = load_file(base / "model.safetensors")
+    changed = adapters.make_lora(lora, weights, ["model.embed_tokens"], lora_alpha=1)
+    save_file(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]} | changed,
+              tmp_path / "untied.safetensors")
+    untied = tmp_path / "untied"
+    untied.mkdir()
+    shutil.move(tmp_path / "untied.safetensors", untied / "model.safetensors")
+    config = json.loads((base / "config.json").read_text()) | {"tie_word_embeddings": False}
+    (untied / "config.json").write_text(json.dumps(config))
+    binary = artifact.compile(base, tmp_path / "model", "--kv-cache=f32", "--adapter", prompt, "--adapter", lora)
+    text = "The quick brown fox, twice: the quick brown fox."
+    flags = ("--json", "--temperature", "0", "--max-tokens", "12", "--logprobs", "0", "--repetition-penalty", "1.3")
+    answers = [json.loads(line) for line in artifact.call(binary, "generate", text, text[:9], *flags).stdout.splitlines()]
+    for answer, start in zip(answers, (text, text[:9])):
+        ids = [ord(c) - 33 if c != " " else 94 for c in start]
+        assert answer["prompt_tokens"] == 7 + len(ids)
+        chosen = [step["id"] for step in answer["logprobs"]]
+        tokens = [*range(160, 167), *ids, *chosen[:-1]]
+        rows = run_with_table("llama", untied, tmp_path / "merged", vectors, tokens)[6 + len(ids):]
+        scores = rows - np.log(np.exp(rows).sum(-1, keepdims=True))
+        np.testing.assert_allclose([step["logprob"] for step in answer["logprobs"]],
+                                   scores[range(len(chosen)), chosen], atol=2e-3)
+    (tmp_path / "text").write_text(text * 3)
+    report = json.loads(artifact.call(binary, "perplexity", tmp_path / "text", "--context", "48", "--all", "--json").stdout)
+    ids = [ord(c) - 33 if c != " " else 94 for c in text * 3]
+    losses = []
+    for chunk in range(len(ids) // 48):
+        part = ids[48 * chunk:48 * chunk + 48]
+        rows = run_with_table("llama", untied, tmp_path / "merged", vectors, [*range(160, 167), *part])[7:]
+        scores = rows - np.log(np.exp(rows).sum(-1, keepdims=True))
+        losses += [-scores[i, part[i + 1]] for i in range(47)]
+    assert abs(report["all"]["nll"] - np.mean(losses)) < 1e-3
+
+
+@pytest.mark.parametrize("rows, width, changes, message", [
+    (5, 63, {}, "'prompt_embeddings' has rows of 63 numbers, the model's tokens have 64"),
+    (5, 64, {"num_virtual_tokens": 6}, "must have a row for each of 'num_virtual_tokens'"),
+    (256, 64, {}, "a prompt of 256 vectors fills the context of 256 positions"),
+    (5, 64, {"num_transformer_submodules": 2}, "not supported: 'num_transformer_submodules' 2"),
+])
+def test_prompts_refused(rows, width, changes, message, tmp_path):
+    base, prompt = tmp_path / "base", tmp_path / "prompt"
+    base.mkdir()
+    decoders.make("llama", base, [1])
+    adapters.make_prompt(prompt, rows, width)
+    path = prompt / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    done = artifact.call(artifact.PARE, "compile", base, "-o", tmp_path / "m", "--adapter", prompt, check=False)
+    assert done.returncode == 1 and message in done.stderr
+
+
 def damage(folder, kind):
     """Spoils an adapter of QV in one way."""
     config = json.loads((folder / "adapter_config.json").read_text())
@@ -160,7 +251,7 @@ def damage(folder, kind):
 @pytest.mark.parametrize(
     "kind, message",
     [
-        ("kind", "not supported: peft_type 'IA3' (known is LORA"),
+        ("kind", "not supported: peft_type 'IA3' (known are LORA, "),
         ("pissa", "init_lora_weights 'pissa_niter_4' stands for a base model with other weights"),
         ("option", "not supported: 'layer_replication'"),
         ("rank", "'model.layers.0.self_attn.q_proj' should have rank 5, but its tensors have 4"),

@@ -53,12 +53,24 @@ def make_lora(folder, base, targets, seed=0, transposed=(), magnitudes=False, wh
             magnitude = (length * rng.uniform(0.6, 1.5, out)).astype(np.float32)
             tensors[f"base_model.model.{path}.lora_magnitude_vector"] = magnitude
             updated *= (magnitude / length)[:, None]
-        changed[path + ".weight"] = (updated.T if straight.base is weight else updated).astype(np.float32)
+        updated = updated.T if straight.base is weight else updated
+        changed[path + ".weight"] = np.ascontiguousarray(updated, np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text(json.dumps(config))
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()},
               folder / "adapter_model.safetensors")
     return changed
+
+
+def make_prompt(folder, rows, width, deviation=1.0, kind="PROMPT_TUNING", seed=5):
+    """Writes a tuned prompt; its vectors, [rows, width]."""
+    vectors = np.random.default_rng(seed).normal(0, deviation, (rows, width)).astype(np.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"peft_type": kind, "task_type": "CAUSAL_LM", "num_virtual_tokens": rows, "token_dim": width,
+              "num_transformer_submodules": 1, "num_layers": 3, "inference_mode": True}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file({"prompt_embeddings": vectors}, folder / "adapter_model.safetensors")
+    return vectors
 
 
 def write_merged(source, folder, changed, **config):
