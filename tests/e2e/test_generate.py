@@ -123,7 +123,7 @@ def test_answers_end_at_a_default_length(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 2048}))
     add_tokenizer(tmp_path, "")
     program = artifact.compile(tmp_path, tmp_path / "program")
-    run = ("generate", "ab", "--json", "--temperature", "0")
+    run = ("generate", "ab", "--json", "--temperature", "0", "--ignore-stop-tokens")
     done = artifact.call(program, *run)
     answer = json.loads(done.stdout)
     assert answer["finish"] == "length" and answer["tokens"] == 1024
