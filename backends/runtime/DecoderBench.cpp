@@ -44,7 +44,8 @@ private:
   bool readOptions();
   bool measure(uint32_t threads, uint32_t weightsMemory);
   bool repeat(Engine &engine, bool isPrompt, Timing timing);
-  bool runPrompt(Engine &engine);
+  bool fillCaches(Engine &engine);
+  bool readTokens(Engine &engine, uint64_t first, uint64_t last);
   bool runGeneration(Engine &engine);
   double weightBytes(const Engine &engine) const;
   void addTiming(const Timing &timing);
@@ -57,6 +58,7 @@ private:
   const Args &args;
   StandardOutput out;
   int64_t promptTokens = 512, answerTokens = 128, repetitions = 3, batch = 1;
+  int64_t depth = 0; ///< positions before the first one that is timed
   uint32_t threadCounts[kMaxLists], numThreadCounts = 0;
   double bandwidths[kMaxLists];
   uint32_t memories[2], numMemories = 0;
@@ -71,7 +73,8 @@ bool DecoderBench::readOptions() {
   if (!args.number("-p", 0, promptTokens, error) ||
       !args.number("-n", 0, answerTokens, error) ||
       !args.number("-r", 1, repetitions, error) ||
-      !args.number("-b", 1, batch, error))
+      !args.number("-b", 1, batch, error) ||
+      !args.number("-d", 0, depth, error))
     return false;
   auto fail = [&](const char *message) {
     error.start().put(message);
@@ -79,10 +82,11 @@ bool DecoderBench::readOptions() {
   };
   if (repetitions > kMaxRuns || batch > 64)
     return fail("-r takes 1000 at most, -b 64");
-  if (max(promptTokens, answerTokens) > decoder.context) {
+  int64_t context = decoder.context;
+  if (depth > context || max(promptTokens, answerTokens) > context - depth) {
     error.start()
-        .put("-p and -n take ")
-        .unsignedNum(decoder.context)
+        .put("-p and -n, each with -d, take ")
+        .num(context)
         .put(" at most, the model's context");
     return false;
   }
@@ -119,19 +123,32 @@ bool DecoderBench::readOptions() {
   return (stepNanos && timings) || fail("out of memory");
 }
 
-/// A prompt of one sequence; only its last logits are wanted.
-bool DecoderBench::runPrompt(Engine &engine) {
+/// Positions [first, last) of sequence 0; only the last logits are wanted.
+bool DecoderBench::readTokens(Engine &engine, uint64_t first, uint64_t last) {
   Generator &generator = engine.generator;
   Random random(0, 0);
-  for (uint64_t done = 0; done < uint64_t(promptTokens);) {
-    uint64_t count = min(uint64_t(promptTokens) - done, generator.maxRows());
+  while (first < last) {
+    uint64_t count = min(last - first, generator.maxRows());
     for (uint64_t i = 0; i < count; ++i)
       generator.rows()[i] = {int32_t(random.next() % generator.vocabulary()),
-                             uint32_t(done + i), 0};
+                             uint32_t(first + i), 0};
     if (!generator.forward(count, 1))
       return false;
-    done += count;
+    first += count;
   }
+  return true;
+}
+
+/// Gives every sequence its first `depth` positions.
+bool DecoderBench::fillCaches(Engine &engine) {
+  if (!depth)
+    return true;
+  if (!readTokens(engine, 0, uint64_t(depth)))
+    return false;
+  for (int64_t s = 1; s < batch; ++s)
+    if (pare_cache_copy(engine.session.context, uint32_t(s), 0,
+                        uint32_t(depth)))
+      return false;
   return true;
 }
 
@@ -146,7 +163,7 @@ bool DecoderBench::runGeneration(Engine &engine) {
       uint64_t count = min(rows, uint64_t(batch) - done);
       for (uint64_t i = 0; i < count; ++i)
         generator.rows()[i] = {int32_t(random.next() % generator.vocabulary()),
-                               position, uint32_t(done + i)};
+                               uint32_t(depth) + position, uint32_t(done + i)};
       if (!generator.forward(count, count))
         return false;
     }
@@ -174,7 +191,9 @@ bool DecoderBench::repeat(Engine &engine, bool isPrompt, Timing timing) {
   if (!tokens)
     return true;
   auto runOnce = [&] {
-    return isPrompt ? runPrompt(engine) : runGeneration(engine);
+    return isPrompt ? readTokens(engine, uint64_t(depth),
+                                 uint64_t(depth + promptTokens))
+                    : runGeneration(engine);
   };
   double sum = 0, squares = 0;
   for (int64_t i = -1; i < repetitions; ++i) { // the first one warms up
@@ -220,7 +239,8 @@ bool DecoderBench::measure(uint32_t threads, uint32_t weightsMemory) {
   options.weights_memory = weightsMemory;
   Timing timing = {};
   timing.weightsMemory = weightsMemory;
-  bool good = engine.session.open(options) && engine.generator.open();
+  bool good = engine.session.open(options) && engine.generator.open() &&
+              fillCaches(engine);
   if (good) {
     timing.threads = pare_threads(engine.session.context);
     good = repeat(engine, /*isPrompt=*/true, timing) &&
@@ -243,13 +263,15 @@ void DecoderBench::putName(Writer &text, const Timing &timing) const {
   text.num(timing.isPrompt ? promptTokens : answerTokens);
   if (!timing.isPrompt && batch > 1)
     text.put(" x").num(batch);
+  if (depth)
+    text.put(" @ d").num(depth);
 }
 
 void DecoderBench::putLine(const Timing &timing) {
   Writer &text = out.text();
   uint64_t from = text.column();
   putName(text, timing);
-  putColumn(text.pad(from, 12), timing.threads, 0, 7);
+  putColumn(text.pad(from, 20), timing.threads, 0, 7);
   text.put(timing.weightsMemory == PARE_WEIGHTS_HUGE ? "  huge   "
                                                      : "  map    ");
   putColumn(text, timing.mean, 2, 10);
@@ -307,8 +329,9 @@ bool DecoderBench::run() {
     }
   }
   if (!json)
-    out.text().put("\ntest        threads  weights    tokens/s             "
-                   "weights GB/s, % of reads\n");
+    out.text().put(
+        "\ntest                threads  weights    tokens/s             "
+        "weights GB/s, % of reads\n");
   out.text().flush();
   for (uint32_t i = 0; i < numThreadCounts; ++i)
     for (uint32_t k = 0; k < numMemories; ++k)
@@ -322,6 +345,7 @@ bool DecoderBench::run() {
 const Option kOptions[] = {
     {"-p", "N", "tokens of the prompt (default: 512)"},
     {"-n", "N", "tokens to generate (default: 128)"},
+    {"-d", "N", "positions in the cache before them (default: 0)"},
     {"-t", "N,N", "thread counts (default: the CPUs this process may use)"},
     {"--threads", "N,N", nullptr},
     {"-r", "N", "times to repeat (default: 3)"},
@@ -348,7 +372,8 @@ const Command pare::rt::kDecoderBenchCommand = {
       return bench.run() ? bench.finish() : program.fail(bench.error);
     },
     /*takesTexts=*/false,
-    "As llama-bench measures: random tokens from an empty context, no "
+    "As llama-bench measures: random tokens, from an empty context without -d, "
+    "no "
     "sampling,\n"
     "the mean of the repetitions and their deviation after one to warm up.\n"
     "Weights GB/s: what the steps with weights move for a token (for a batch "

@@ -347,8 +347,14 @@ TEST_F(DecoderTest, Bench) {
                                 "\"weights\":\"map\",\"batch\":1,"))
       << ran.out;
   EXPECT_TRUE(contains(ran.out, "\"read_bandwidth\":[{\"threads\":1,"));
+  ran = run("toy_decoder bench -p 20 -n 10 -b 2 -d 180 -t 1 -r 1");
+  EXPECT_EQ(ran.code, 0) << ran.error;
+  for (const char *part : {"pp20 @ d180 ", "tg10 x2 @ d180 "})
+    EXPECT_TRUE(contains(ran.out, part)) << part << '\n' << ran.out;
   expectError("toy_decoder bench -p 201",
-              "-p and -n take 200 at most, the model's context");
+              "-p and -n, each with -d, take 200 at most, the model's context");
+  expectError("toy_decoder bench -d 191 -p 0 -n 10",
+              "-p and -n, each with -d, take 200 at most, the model's context");
   expectError("toy_decoder bench -p 1 -n 1 --profile --json",
               "--profile prints tables: leave --json out");
   expectError("toy_decoder bench -p 1 -n 1 -t 1,x",
