@@ -50,7 +50,7 @@ struct Model {
 };
 
 /// Elements of a language model's cache of keys and values.
-enum class CacheType { F16, F32 };
+enum class CacheType { F16, F32, I8 };
 
 /// How adapters come into a model.
 enum class AdapterMode {

@@ -7,14 +7,18 @@ namespace pare::cpu {
 CacheLayout::CacheLayout(mlir::ModuleOp module) {
   module->walk([&](nn::CacheOp cache) {
     int64_t capacity = llvm::alignTo(int64_t(cache.getCapacity()), kCacheBlock);
-    uint32_t rowBytes =
-        cache.getHeadDim() * nn::getElementBytes(cache.getType());
-    int64_t regionBytes = llvm::alignTo(capacity * rowBytes, PARE_ALIGN);
+    unsigned elementBytes = nn::getElementBytes(cache.getType());
+    uint32_t blockBytes = getCacheBlockBytes(cache.getHeadDim(), elementBytes);
+    int64_t regionBytes =
+        llvm::alignTo(capacity / kCacheBlock * blockBytes, PARE_ALIGN);
     places_[cache] = {int64_t(bytes_), regionBytes, capacity};
-    for (uint32_t blockRows : {uint32_t(kCacheBlock), 1u})
-      for (int64_t head = 0; head < cache.getHeads(); ++head) {
-        regions_.push_back(
-            {bytes_, blockRows, blockRows * rowBytes, uint32_t(capacity)});
+    // Values without scales are rows of their own.
+    uint32_t valueRows = elementBytes == 1 ? kCacheBlock : 1;
+    for (uint32_t rows : {uint32_t(kCacheBlock), valueRows})
+      for (uint64_t head = 0; head < cache.getHeads(); ++head) {
+        regions_.push_back({bytes_, rows,
+                            blockBytes * rows / uint32_t(kCacheBlock),
+                            uint32_t(capacity)});
         bytes_ += regionBytes;
       }
   });

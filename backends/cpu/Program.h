@@ -13,6 +13,7 @@
 #include "llvm/Support/Error.h"
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct PackedWeight {
 
 /// One pointer argument of a call.
 struct Operand {
-  mlir::Value value;     ///< a tensor of the entry, or null
+  mlir::Value value;     ///< a tensor of the entry or a temporary, or null
   int64_t packed = -1;   ///< else an index into Program::packed
   bool isCaches = false; ///< else the table of the sequences' caches
   nn::Dim byteOffset;    ///< into the value's buffer; null: none
@@ -59,6 +60,8 @@ struct Choice {
 
 struct Program {
   mlir::OwningOpRef<mlir::ModuleOp> kernels;
+  /// Its arguments are tensors between the calls of one op.
+  std::unique_ptr<mlir::Block> temporaries = std::make_unique<mlir::Block>();
   std::vector<KernelCall> calls;
   std::vector<PackedWeight> packed;
   std::vector<Choice> choices; ///< ops that more than one provider computes

@@ -34,6 +34,13 @@ public:
   /// kernel materializes) resolve to their base.
   Operand operand(mlir::Value value);
 
+  /// A buffer of its own, from the first call that writes it to the last that
+  /// reads it.
+  mlir::Value temporary(mlir::RankedTensorType type) {
+    return program_.temporaries->addArgument(
+        type, mlir::UnknownLoc::get(type.getContext()));
+  }
+
   /// Adds `packed` unless its key is there; returns it as an operand.
   Operand pack(PackedWeight packed);
 

@@ -49,6 +49,9 @@ private:
   void findLives();
   void shareInPlace();
   void placeBuffers();
+  bool isTemporary(Value value) const {
+    return value.getParentBlock() == program.temporaries.get();
+  }
   PareRef refer(const cpu::Operand &operand);
   void probe(Value value, unsigned step);
 
@@ -165,7 +168,8 @@ PareRef Planner::refer(const cpu::Operand &operand) {
     return ref;
   }
   Value value = operand.value;
-  if (auto arg = dyn_cast<BlockArgument>(value)) {
+  auto arg = dyn_cast<BlockArgument>(value);
+  if (arg && !isTemporary(value)) {
     ref.space = PARE_SPACE_INPUT;
     ref.index = arg.getArgNumber();
     return ref;
@@ -187,7 +191,7 @@ PareRef Planner::refer(const cpu::Operand &operand) {
 /// Lists a named value that `step` writes, whole or, as in a concatenation, a
 /// part of: it is complete after the last step that does.
 void Planner::probe(Value value, unsigned step) {
-  if (nn::getValueName(value).empty())
+  if (isTemporary(value) || nn::getValueName(value).empty())
     return;
   auto [it, inserted] = probes.try_emplace(value, layout.values.size());
   if (inserted)

@@ -53,6 +53,15 @@ static uint32_t countLibrarySteps(const PareModel &model) {
   return count;
 }
 
+/// Bytes that one more position takes in the caches of all layers, while no
+/// layer's window is full.
+static uint64_t cacheBytesPerToken(const PareDecoderInfo &decoder) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < decoder.num_regions; ++i)
+    bytes += decoder.regions[i].block_bytes / decoder.regions[i].block_rows;
+  return bytes;
+}
+
 static void putText(Writer &text, const PareModel &model) {
   text.put("model     ").put(model.name).put('\n');
   text.put("target    ").put(model.target).put('\n');
@@ -78,7 +87,7 @@ static void putText(Writer &text, const PareModel &model) {
   if (const PareDecoderInfo *decoder = model.decoder) {
     text.put("context   ").num(decoder->context).put(" tokens of ");
     text.num(decoder->vocabulary).put(", ");
-    text.unsignedNum(decoder->cache_bytes / max(decoder->context, 1u));
+    text.unsignedNum(cacheBytesPerToken(*decoder));
     text.put(" bytes of cache each\n");
   }
   text.put("steps     ").num(model.num_steps);
@@ -116,6 +125,8 @@ static void putJson(Writer &text, const PareModel &model, bool verified) {
     text.put(",\"context\":").num(decoder->context);
     text.put(",\"vocabulary\":").num(decoder->vocabulary);
     text.put(",\"cache_bytes\":").unsignedNum(decoder->cache_bytes);
+    text.put(",\"cache_bytes_per_token\":");
+    text.unsignedNum(cacheBytesPerToken(*decoder));
     text.put(",\"tokenizer_bytes\":").unsignedNum(decoder->tokenizer_bytes);
   }
   text.put(",\"onednn_steps\":").num(countLibrarySteps(model));

@@ -49,13 +49,24 @@ struct Rotation {
   Value cos, sin;
 };
 
+static Type getElementType(CacheType cache, OpBuilder &builder) {
+  switch (cache) {
+  case CacheType::F16:
+    break;
+  case CacheType::F32:
+    return builder.getF32Type();
+  case CacheType::I8:
+    return builder.getI8Type();
+  }
+  return builder.getF16Type();
+}
+
 class Builder {
 public:
   Builder(const DecoderConfig &config, int64_t context, CacheType cache,
           TensorSource &source, GraphBuilder &graph)
       : config(config), context(context), source(source), graph(graph),
-        cacheType(cache == CacheType::F32 ? graph.getBuilder().getF32Type()
-                                          : graph.getBuilder().getF16Type()) {}
+        cacheType(getElementType(cache, graph.getBuilder())) {}
 
   llvm::Expected<OwningOpRef<ModuleOp>> build();
 

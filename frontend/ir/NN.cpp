@@ -121,8 +121,9 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
 LogicalResult CacheOp::verify() {
   if (getHeads() < 1 || getHeadDim() < 1 || getCapacity() < 1)
     return emitOpError("needs at least one head, element and position");
-  if (!getType().isF16() && !getType().isF32())
-    return emitOpError("holds f16 or f32, not ") << getType();
+  if (!getType().isF16() && !getType().isF32() &&
+      !getType().isSignlessInteger(8))
+    return emitOpError("holds f32, f16 or i8, not ") << getType();
   return success();
 }
 

@@ -50,6 +50,9 @@ llvm::Error evaluateBlock(mlir::Block &block, Frame &frame);
 /// An error that starts with the name of the op's result and the op's name.
 llvm::Error fail(mlir::Operation *op, const llvm::Twine &message);
 
+/// The code of x as `codes` stores it.
+int64_t encode(float x, float scale, mlir::Type codes, int64_t zero = 0);
+
 /// Row-major strides of a shape, in elements.
 llvm::SmallVector<int64_t> getStrides(llvm::ArrayRef<int64_t> shape);
 /// Strides with which a tensor of shape `from` is read as one of shape `to`

@@ -1,4 +1,5 @@
 //===- LanguageModel.cpp - Rotary embeddings and attention to caches ------===//
+#include "frontend/ir/Codes.h"
 #include "passes/reference/Evaluate.h"
 #include "llvm/ADT/APFloat.h"
 #include <cmath>
@@ -46,6 +47,27 @@ static llvm::Error readRows(Operation *op, const HostTensor &positions,
   return llvm::Error::success();
 }
 
+/// Keys or values [T, heads, head_dim] as the cache gives them back.
+static std::vector<float> store(const HostTensor &x, nn::CacheOp cache) {
+  std::vector<float> values = x.read<float>();
+  if (!cache.getType().isInteger(8)) {
+    HostTensor stored(RankedTensorType::get(x.shape(), cache.getType()));
+    stored.write<float>(values);
+    return stored.read<float>();
+  }
+  MutableArrayRef<float> rest = values;
+  for (; !rest.empty(); rest = rest.drop_front(cache.getHeadDim())) {
+    MutableArrayRef<float> head = rest.take_front(cache.getHeadDim());
+    float largest = 0;
+    for (float value : head)
+      largest = std::max(largest, std::fabs(value));
+    float scale = largest / nn::kByteCodeLimit;
+    for (float &value : head)
+      value = float(encode(value, scale, cache.getType())) * scale;
+  }
+  return values;
+}
+
 llvm::Error evaluate(nn::CacheAppendOp op, Frame &frame) {
   if (!frame.caches)
     return fail(op, "has no caches to work on");
@@ -57,10 +79,7 @@ llvm::Error evaluate(nn::CacheAppendOp op, Frame &frame) {
   const HostTensor *parts[] = {&frame[op.getKey()], &frame[op.getValue()]};
   uint64_t width = cache.getHeads() * cache.getHeadDim();
   for (int part = 0; part < 2; ++part) {
-    HostTensor stored(
-        RankedTensorType::get(parts[part]->shape(), cache.getType()));
-    stored.write<float>(parts[part]->read<float>());
-    std::vector<float> values = stored.read<float>();
+    std::vector<float> values = store(*parts[part], cache);
     for (int64_t row = 0; row < positions.size(); ++row) {
       CacheState::Rows &rows =
           frame.caches

@@ -7,8 +7,7 @@ using namespace mlir;
 
 namespace pare::reference {
 
-/// The code of x as `codes` stores it.
-static int64_t encode(float x, float scale, Type codes, int64_t zero = 0) {
+int64_t encode(float x, float scale, Type codes, int64_t zero) {
   float limit = nn::getCodeLimit(codes);
   float code = scale == 0 ? 0
                           : std::clamp(std::nearbyint(x / scale + float(zero)),

@@ -9,12 +9,20 @@ from test_chat import add_tokenizer
 
 PROMPTS = ["The sky is", "Once upon a time", "def fib(n):", "1 2 3 4", "In the twentieth century, the ",
            "import numpy as np\n", "Dear Sir,", "A"]
+PROSE = ("The quick brown fox jumps over the lazy dog. It was the best of times, it was the worst of times, it was the "
+         "age of wisdom, it was the age of foolishness. ")
 SAMPLED = ["--temperature", "0.9", "--seed", "7", "--max-tokens", "24", "--json", "--logprobs", "2", "--quiet"]
 
 
 @pytest.fixture(scope="module")
 def smol(tmp_path_factory):
     return artifact.compile(language_models.SMOLLM2, tmp_path_factory.mktemp("smol") / "smol")
+
+
+@pytest.fixture(scope="module")
+def smol8(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smol8")
+    return artifact.compile(language_models.SMOLLM2, folder / "smol", "--kv-cache=i8")
 
 
 def generate(smol, *arguments):
@@ -34,6 +42,41 @@ def test_batched_text_is_the_text_alone(smol):
     # Not only the text: every log probability, to the last digit.
     assert together == alone
     assert len({answer["text"] for answer in alone}) == len(PROMPTS)
+
+
+def test_caches_of_codes(smol, smol8, tmp_path):
+    def info(binary):
+        return json.loads(artifact.call(binary, "info", "--json").stdout)
+
+    # 30 layers of 3 heads of 64 elements, of keys and of values.
+    assert info(smol)["cache_bytes_per_token"] == 30 * 3 * 2 * 64 * 2
+    assert info(smol8)["cache_bytes_per_token"] == 30 * 3 * 2 * (64 + 4)
+    text = tmp_path / "text"
+    text.write_text(PROSE * 24)
+    perplexity = [
+        json.loads(artifact.call(binary, "perplexity", text, "--context", "600", "--chunks", "1", "--all", "--json").stdout)
+        for binary in (smol, smol8)
+    ]
+    plain, codes = (each["all"]["perplexity"] for each in perplexity)
+    assert codes != plain and codes == pytest.approx(plain, rel=0.01)
+
+    # Batches and threads, at depths where a token's attention is cut into tasks.
+    # Different beginnings: none is copied from another sequence.
+    prompts = [f"{n}. " + PROSE * n for n in (3, 9, 20)]
+    together = generate(smol8, *prompts, *SAMPLED, "--threads", "2")
+    assert together == [generate(smol8, prompt, *SAMPLED, "--threads", "1")[0] for prompt in prompts]
+    assert generate(smol8, prompts[2], *SAMPLED, "--guard") == together[2:]
+
+
+def test_a_saved_sequence_of_codes_goes_on(smol8, smol, tmp_path):
+    flags = ["--temperature", "0", "--max-tokens", "20", "--json", "--quiet"]
+    [first] = generate(smol8, PROSE, *flags, "--cache-save", tmp_path / "cache")
+    prompt = PROSE + first["text"] + " Then"
+    [loaded] = generate(smol8, prompt, *flags, "--cache-load", tmp_path / "cache")
+    [fresh] = generate(smol8, prompt, *flags)
+    assert loaded["reused_tokens"] > 40 and loaded["text"] == fresh["text"]
+    done = artifact.call(smol, "generate", "x", "--cache-load", tmp_path / "cache", check=False)
+    assert done.returncode == 1 and "the cache is of another model" in done.stderr
 
 
 def test_weights_memory_and_guards_change_nothing(smol):
@@ -61,8 +104,7 @@ def test_a_saved_sequence_goes_on(smol, tmp_path):
 
 def test_perplexity_of_prose(smol, tmp_path):
     text = tmp_path / "text"
-    text.write_text("The quick brown fox jumps over the lazy dog. It was the best of times, it was the worst of "
-                    "times, it was the age of wisdom, it was the age of foolishness. " * 12)
+    text.write_text(PROSE * 12)
     result = json.loads(artifact.call(smol, "perplexity", text, "--context", "128", "--all", "--json").stdout)
     assert result["all"]["tokens"] == result["chunks"] * 127
     assert result["second_half"]["tokens"] == result["chunks"] * 63

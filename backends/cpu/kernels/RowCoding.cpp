@@ -70,21 +70,30 @@ Value RowCoding::encode(KernelBuilder &b, Value x) const {
   return arith::TruncIOp::create(b, b.vecType(lanes, code), bits);
 }
 
+/// Combines the `k` values at `x`, seen through `map`.
+static Value reduceRow(KernelBuilder &b, Value x, Value k, float neutral,
+                       llvm::function_ref<Value(Value)> map,
+                       Value (*combine)(KernelBuilder &, Value, Value)) {
+  return reduceVectors(
+      b, k, kPanel, 1, b.constF32(neutral),
+      [&](Value acc, Value i, Value count) -> Value {
+        auto vector = cast<VectorType>(acc.getType());
+        return combine(b, map(b.loadVecPartial(vector, x, i, count)), acc);
+      },
+      [&](Value u, Value v) { return combine(b, u, v); });
+}
+
+Value RowCoding::largest(KernelBuilder &b, Value x, Value k) {
+  auto magnitude = [&](Value v) -> Value { return math::AbsFOp::create(b, v); };
+  return reduceRow(b, x, k, 0, magnitude, maxFloat);
+}
+
 RowCoding RowCoding::ofRow(KernelBuilder &b, Value x, Value k,
                            bool asymmetric) {
-  auto reduce = [&](float neutral, auto map, auto combine) {
-    return reduceVectors(
-        b, k, kPanel, 1, b.constF32(neutral),
-        [&](Value acc, Value i, Value count) -> Value {
-          auto vector = cast<VectorType>(acc.getType());
-          return combine(b, map(b.loadVecPartial(vector, x, i, count)), acc);
-        },
-        [&](Value u, Value v) { return combine(b, u, v); });
-  };
+  if (!asymmetric)
+    return symmetric(b, largest(b, x, k));
   auto same = [](Value v) { return v; };
-  if (asymmetric)
-    return RowCoding::asymmetric(b, reduce(INFINITY, same, minFloat),
-                                 reduce(-INFINITY, same, maxFloat));
-  auto magnitude = [&](Value v) -> Value { return math::AbsFOp::create(b, v); };
-  return symmetric(b, reduce(0, magnitude, maxFloat));
+  Value low = reduceRow(b, x, k, INFINITY, same, minFloat);
+  return RowCoding::asymmetric(b, low,
+                               reduceRow(b, x, k, -INFINITY, same, maxFloat));
 }

@@ -27,6 +27,9 @@ struct RowCoding {
   static RowCoding ofRow(KernelBuilder &b, mlir::Value x, mlir::Value k,
                          bool asymmetric);
 
+  /// The largest magnitude of the `k` values at `x`.
+  static mlir::Value largest(KernelBuilder &b, mlir::Value x, mlir::Value k);
+
   /// Writes element `row` of f32 scales and of i32 zero points.
   void store(KernelBuilder &b, mlir::Value row, mlir::Value scales,
              mlir::Value zeroPoints) const;

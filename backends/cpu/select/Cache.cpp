@@ -126,6 +126,27 @@ static std::optional<std::string> whyNotAttention(Operation *op, const Isa &) {
   return std::nullopt;
 }
 
+/// The second kernel of attention whose chunks several tasks compute.
+static void addMerge(nn::CachedAttentionOp op, CachedAttentionSpec spec,
+                     const Operand &partials, StringRef signature,
+                     Selector &selector) {
+  KernelCall call = beginCall(op, " merge");
+  spec.rows = selector.extent(call, shapeOf(op.getPositions())[0]);
+  spec.ptrPartials = 0;
+  spec.ptrPositions = 1;
+  spec.ptrOut = 2;
+  call.inputs = {partials, selector.operand(op.getPositions())};
+  addOutputs(call, op);
+  call.flops = call.bytes = nn::constant(0, op.getContext());
+  call.grid = toDim(attentionMergeGrid(spec), call, op.getContext());
+  call.scratchBytes =
+      nn::constant(attentionMergeScratchBytes(spec), op.getContext());
+  call.kernel =
+      selector.kernel(call.op, signature.str(),
+                      [&](KernelBuilder &b) { emitAttentionMerge(b, spec); });
+  selector.add(std::move(call));
+}
+
 static llvm::Error buildAttention(Operation *op, Selector &selector) {
   auto attention = cast<nn::CachedAttentionOp>(op);
   KernelCall call = beginCall(op);
@@ -139,18 +160,27 @@ static llvm::Error buildAttention(Operation *op, Selector &selector) {
   std::string signature =
       bindCache(spec, op, attention.getCacheAttr(), attention.getPositions(),
                 attention.getSequences(), call, selector);
-  spec.ptrOut = call.inputs.size();
-  addOutputs(call, op);
-  call.grid = toDim(cachedAttentionGrid(spec), call, op->getContext());
-  call.scratchBytes =
-      nn::constant(cachedAttentionScratchBytes(spec), op->getContext());
   llvm::raw_string_ostream(signature)
       << spec.heads << "," << llvm::format("%a", double(spec.scale)) << ","
       << llvm::format("%a", double(spec.softCap)) << "," << spec.window;
+  spec.ptrOut = call.inputs.size();
+  addOutputs(call, op);
+  Operand partials;
+  if (spec.partialFloats() > 0) {
+    partials.value = selector.temporary(RankedTensorType::get(
+        {spec.partialFloats()}, Float32Type::get(op->getContext())));
+    spec.ptrPartials = spec.ptrOut + call.outputs.size();
+    call.outputs.push_back(partials);
+  }
+  call.grid = toDim(cachedAttentionGrid(spec), call, op->getContext());
+  call.scratchBytes =
+      nn::constant(cachedAttentionScratchBytes(spec), op->getContext());
   call.kernel = selector.kernel(call.op, signature, [&](KernelBuilder &b) {
     emitCachedAttention(b, spec);
   });
   selector.add(std::move(call));
+  if (partials.value)
+    addMerge(attention, spec, partials, signature, selector);
   return llvm::Error::success();
 }
 

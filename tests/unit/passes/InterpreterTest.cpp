@@ -348,4 +348,32 @@ TEST_F(InterpreterTest, NarrowFloatsRoundToNearestEven) {
             Values({1.0, -3.0}));
 }
 
+TEST_F(InterpreterTest, CachesOfCodesRoundByHeadAndToken) {
+  auto module = parseSourceString<ModuleOp>(
+      R"(nn.cache @c {heads = 2 : i64, head_dim = 2 : i64, capacity = 16 : i64, type = i8}
+func.func @main(%k: tensor<1x2x2xf32>, %v: tensor<1x2x2xf32>, %p: tensor<1xi32>, %s: tensor<1xi32>) -> tensor<1xi32> {
+  nn.cache_append @c, %k, %v at %p of %s : tensor<1x2x2xf32>, tensor<1x2x2xf32>, tensor<1xi32>, tensor<1xi32>
+  return %p : tensor<1xi32>
+})",
+      &context);
+  ASSERT_TRUE(module);
+  auto numbers = [&](int32_t number) {
+    return HostTensor(
+        RankedTensorType::get({1}, IntegerType::get(&context, 32)),
+        ArrayRef(number));
+  };
+  CacheState caches;
+  std::vector<HostTensor> inputs = {f32({1, 2, 2}, {127, 12.4f, -0.5f, 0.3f}),
+                                    f32({1, 2, 2}, {0, 0, 254, -3}), numbers(1),
+                                    numbers(0)};
+  auto results = Interpreter(*module, weights).run(inputs, nullptr, &caches);
+  ASSERT_TRUE(bool(results)) << llvm::toString(results.takeError());
+  const CacheState::Rows &rows = caches.rows.at({"c", 0});
+  // Of position 1. Steps: 1 and 0.5 / 127; 0 and 2, where -1.5 steps are -2.
+  EXPECT_EQ(std::vector<float>(rows.keys.begin() + 4, rows.keys.end()),
+            std::vector<float>({127, 12, -0.5f, 76 * (0.5f / 127)}));
+  EXPECT_EQ(std::vector<float>(rows.values.begin() + 4, rows.values.end()),
+            std::vector<float>({0, 0, 254, -4}));
+}
+
 } // namespace
