@@ -51,8 +51,8 @@ TEST_F(LinkTest, ArchiveHasTwoMembersAndShowsOnlyWhatItExports) {
   std::string code = object("code.o", {"toy_run", "helper"}),
               weights = object("weights.o", {"toy_weights"}),
               output = inFolder("toy.a");
-  llvm::Error error =
-      emit::makeArchive(isa.triple, code, weights, {}, {"toy_run"}, "toy", output);
+  llvm::Error error = emit::makeArchive(isa.triple, code, weights, {},
+                                        {"toy_run"}, "toy", output);
   ASSERT_FALSE(error) << llvm::toString(std::move(error));
 
   auto buffer = llvm::MemoryBuffer::getFile(output);

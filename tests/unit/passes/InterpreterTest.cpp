@@ -357,7 +357,7 @@ func.func @main(%k: tensor<1x2x2xf32>, %v: tensor<1x2x2xf32>, %p: tensor<1xi32>,
 })",
       &context);
   ASSERT_TRUE(module);
-  auto numbers = [&](int32_t number) {
+  auto numbers = [&](int64_t number) {
     return HostTensor(
         RankedTensorType::get({1}, IntegerType::get(&context, 32)),
         ArrayRef(number));
