@@ -105,7 +105,7 @@ def main():
     for part in parts:
         if part not in PARTS:
             parser.error(f"no part '{part}'")
-    if not importlib.util.find_spec("transformers"):
+    if set(parts) & set(language.ORACLE_PARTS) and not importlib.util.find_spec("transformers"):
         print(f"Without transformers (tools/setup --transformers): no {', '.join(language.ORACLE_PARTS)}")
         parts = [part for part in parts if part not in language.ORACLE_PARTS]
     with tempfile.TemporaryDirectory() as folder:
