@@ -42,6 +42,13 @@ std::optional<std::string> warnOfUnused(llvm::StringRef path,
   return onOneLine(text + (unused.size() > shown ? ", …" : ""));
 }
 
+std::string printShape(llvm::ArrayRef<int64_t> shape) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  llvm::interleave(shape, stream, "x");
+  return text;
+}
+
 std::string onOneLine(llvm::StringRef text) {
   std::string line = text.str();
   for (char &c : line)

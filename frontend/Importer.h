@@ -125,6 +125,9 @@ llvm::Error makeUnsupportedError(llvm::StringRef path,
 std::optional<std::string> warnOfUnused(llvm::StringRef path,
                                         std::vector<std::string> unused);
 
+/// "1x3x48x320"; empty for a scalar.
+std::string printShape(llvm::ArrayRef<int64_t> shape);
+
 /// The same text or error on one line: names in damaged files may hold
 /// anything.
 std::string onOneLine(llvm::StringRef text);

@@ -83,7 +83,7 @@ static Comparison compareTraces(const Trace &a, const Trace &b) {
       result.skipped.push_back(name);
       continue;
     }
-    std::string shape = formatShape(it->second.tensor.shape());
+    std::string shape = printShape(it->second.tensor.shape());
     result.rows.push_back({name, shape.empty() ? "scalar" : shape, value.op,
                            it->second.op, *difference, result.rows.size()});
   }

@@ -22,13 +22,6 @@ std::string formatBytes(uint64_t bytes) {
   return formatv("{0:f1} MB", bytes / 1e6);
 }
 
-std::string formatShape(ArrayRef<int64_t> shape) {
-  std::string text;
-  for (int64_t dim : shape)
-    text += (text.empty() ? "" : "x") + std::to_string(dim);
-  return text;
-}
-
 static std::string formatBits(uint64_t bytes, uint64_t elements) {
   return elements ? formatv("{0:f3}", 8.0 * double(bytes) / double(elements))
                   : std::string("-");
@@ -91,7 +84,7 @@ void printContents(const FileContents &contents, bool listTensors) {
   if (listTensors) {
     Table table({"tensor", "type", "shape", "size", "bits per weight"}, {1, 2});
     for (const FileContents::Tensor &tensor : contents.tensors)
-      table.add({tensor.name, tensor.type, formatShape(tensor.shape),
+      table.add({tensor.name, tensor.type, printShape(tensor.shape),
                  formatBytes(tensor.bytes),
                  formatBits(tensor.bytes, tensor.elements)});
     table.print(outs());
@@ -129,7 +122,7 @@ void printDecisions(ArrayRef<TensorDecision> decisions) {
       {"tensor", "shape", "format", "before", "after", "error", "reason"},
       {1, 2, 6});
   for (const TensorDecision &d : decisions) {
-    table.add({d.tensor, formatShape(d.shape), d.format,
+    table.add({d.tensor, printShape(d.shape), d.format,
                formatBytes(d.bytesBefore), formatBytes(d.bytesAfter),
                d.error > 0 ? formatv("{0:f5}", d.error).str() : "0", d.reason});
   }

@@ -15,9 +15,6 @@ double median(std::vector<double> values);
 /// "22.7 MB", "812 bytes".
 std::string formatBytes(uint64_t bytes);
 
-/// "1x3x48x320"; empty for a scalar.
-std::string formatShape(llvm::ArrayRef<int64_t> shape);
-
 /// "15.3 GFLOP", "812 kFLOP".
 std::string formatFlops(int64_t flops);
 

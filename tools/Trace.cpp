@@ -193,7 +193,7 @@ Expected<StringMap<std::string>> ArtifactTrace::getOps(const Inputs &inputs) {
   std::vector<std::string> arguments = {"bench", "--json", "--profile",
                                         "--runs=1", "--warmup=0"};
   for (const auto &[name, tensor] : inputs) {
-    std::string shape = formatShape(tensor.shape());
+    std::string shape = printShape(tensor.shape());
     if (!shape.empty())
       arguments.push_back("--shape=" + name + "=" + shape);
   }

@@ -2,7 +2,6 @@
 #include "frontend/adapters/Adapter.h"
 #include "frontend/Json.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
 #include <cmath>
 #include <map>
@@ -55,12 +54,6 @@ constexpr Suffix suffixes[] = {
     {".lora_magnitude_vector", Part::Magnitude},
     {".lora_magnitude_vector.weight", Part::Magnitude}};
 
-std::string join(StringRef folder, StringRef name) {
-  llvm::SmallString<128> full(folder);
-  llvm::sys::path::append(full, name);
-  return std::string(full);
-}
-
 void cutOut(std::string &text, StringRef part) {
   if (size_t at = StringRef(text).find(part); at != StringRef::npos)
     text.erase(at, part.size());
@@ -70,7 +63,8 @@ void cutOut(std::string &text, StringRef part) {
 class Reader {
 public:
   Reader(StringRef folder, llvm::json::Object config)
-      : folder(folder), configPath(join(folder, "adapter_config.json")),
+      : folder(folder),
+        configPath(safetensors::joinPath(folder, "adapter_config.json")),
         config(std::move(config)) {}
 
   llvm::Error checkConfig() const;
@@ -333,15 +327,15 @@ llvm::Expected<Adapter> readAdapter(StringRef folder, MLIRContext &context) {
         folder + ": not a folder; --adapter takes one with "
                  "adapter_config.json and adapter_model.safetensors");
   llvm::Expected<llvm::json::Object> config =
-      readJsonObject(join(folder, "adapter_config.json"));
+      readJsonObject(safetensors::joinPath(folder, "adapter_config.json"));
   if (!config)
     return config.takeError();
   Reader reader(folder, std::move(*config));
   if (llvm::Error error = reader.checkConfig())
     return std::move(error);
-  std::string file = join(folder, "adapter_model.safetensors");
+  std::string file = safetensors::joinPath(folder, "adapter_model.safetensors");
   if (!llvm::sys::fs::exists(file) &&
-      llvm::sys::fs::exists(join(folder, "adapter_model.bin")))
+      llvm::sys::fs::exists(safetensors::joinPath(folder, "adapter_model.bin")))
     return llvm::createStringError(
         folder + ": adapter_model.bin is not read; save the adapter with "
                  "safe_serialization=True");

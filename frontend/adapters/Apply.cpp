@@ -2,7 +2,6 @@
 #include "frontend/adapters/Apply.h"
 #include "frontend/adapters/Adapter.h"
 #include "frontend/adapters/LowRank.h"
-#include "llvm/ADT/StringExtras.h"
 #include <map>
 
 using namespace mlir;
@@ -27,10 +26,16 @@ Orientation getOrientation(OpOperand &use) {
                                             : Orientation::InOut;
 }
 
-std::string print(ArrayRef<int64_t> shape) {
-  return llvm::join(
-      llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }),
-      "x");
+/// Rows of transformers' values in the order of the model's tensor.
+std::vector<float> orderRows(const Place &place, std::vector<float> values) {
+  if (place.rows.empty())
+    return values;
+  std::vector<float> ordered(values.size());
+  size_t width = values.size() / place.rows.size();
+  for (auto [row, from] : llvm::enumerate(place.rows))
+    std::copy_n(values.begin() + from * int64_t(width), width,
+                ordered.begin() + int64_t(row * width));
+  return ordered;
 }
 
 /// What all adapters do to some uses of a weight.
@@ -188,18 +193,12 @@ llvm::Error Applier::replace(const Adapter &adapter) {
                     place.whyNotWhole);
     RankedTensorType type = store.get(place.tensor).type;
     if (type.getShape() != tensor.type.getShape())
-      return refuse("has shape " + print(tensor.type.getShape()) +
-                    ", the model's has " + print(type.getShape()));
+      return refuse("has shape " + printShape(tensor.type.getShape()) +
+                    ", the model's has " + printShape(type.getShape()));
     llvm::Expected<std::vector<float>> values = toF32(tensor);
     if (!values)
       return values.takeError();
-    int64_t width = place.rows.empty()
-                        ? 0
-                        : type.getNumElements() / int64_t(place.rows.size());
-    std::vector<float> ordered = *values;
-    for (auto [row, from] : llvm::enumerate(place.rows))
-      std::copy_n(values->begin() + from * width, width,
-                  ordered.begin() + int64_t(row) * width);
+    std::vector<float> ordered = orderRows(place, std::move(*values));
     for (float &value : ordered)
       value += place.offset;
     Value param = createParam(place.tensor + ".adapted", place.tensor,
@@ -239,9 +238,9 @@ llvm::Error Applier::add(const Adapter &adapter, const LoraLayer &layer) {
   ArrayRef<int64_t> shapeA = layer.a.type.getShape(),
                     shapeB = layer.b.type.getShape();
   if (shapeA[1] != in || shapeB[0] != out)
-    return refuse("is adapted by " + print(shapeB) + " and " + print(shapeA) +
-                  ", but takes " + Twine(in) + " and gives " + Twine(out) +
-                  " in the model");
+    return refuse("is adapted by " + printShape(shapeB) + " and " +
+                  printShape(shapeA) + ", but takes " + Twine(in) +
+                  " and gives " + Twine(out) + " in the model");
   Update &update = updates[{place.tensor, isLookup(*uses.front())}];
   if (update.uses.empty())
     update = {place.tensor, layer.path, uses, {in, out}};
@@ -252,14 +251,9 @@ llvm::Error Applier::add(const Adapter &adapter, const LoraLayer &layer) {
   auto read = [&](const safetensors::Tensor &tensor)
       -> llvm::Expected<std::vector<float>> {
     llvm::Expected<std::vector<float>> values = toF32(tensor);
-    if (!values || place.rows.empty())
+    if (!values)
       return values;
-    std::vector<float> ordered(values->size());
-    int64_t width = int64_t(values->size()) / out;
-    for (auto [row, from] : llvm::enumerate(place.rows))
-      std::copy_n(values->begin() + from * width, width,
-                  ordered.begin() + int64_t(row) * width);
-    return ordered;
+    return orderRows(place, std::move(*values));
   };
   llvm::Expected<std::vector<float>> b = read(layer.b);
   if (!b)

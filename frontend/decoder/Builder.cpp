@@ -7,13 +7,6 @@ using namespace mlir;
 
 namespace pare::decoder {
 
-std::string TensorSource::print(ArrayRef<int64_t> shape) {
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  llvm::interleave(shape, stream, "x");
-  return text;
-}
-
 llvm::Expected<std::string> TensorSource::loadExperts(const TensorName &tensor,
                                                       ArrayRef<int64_t> shape,
                                                       WeightStore &store) {

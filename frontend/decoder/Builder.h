@@ -37,10 +37,6 @@ public:
   llvm::Expected<std::string> loadExperts(const TensorName &tensor,
                                           llvm::ArrayRef<int64_t> shape,
                                           WeightStore &store);
-
-protected:
-  /// "576x1536", for messages.
-  static std::string print(llvm::ArrayRef<int64_t> shape);
 };
 
 /// Builds the entry: inputs `tokens`, `positions`, `sequences` (i32 [tokens])

@@ -53,9 +53,9 @@ public:
       return llvm::createStringError(file.path() + ": tensor '" + text +
                                      "' is missing");
     if (tensor->shape != shape)
-      return llvm::createStringError(file.path() + ": tensor '" + text +
-                                     "' has shape " + print(tensor->shape) +
-                                     ", expected " + print(shape));
+      return llvm::createStringError(
+          file.path() + ": tensor '" + text + "' has shape " +
+          printShape(tensor->shape) + ", expected " + printShape(shape));
     loaded.insert(text);
     if (!builder.getStore().contains(text))
       if (llvm::Error error =

@@ -7,7 +7,6 @@
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
 
 using namespace mlir;
 
@@ -47,10 +46,10 @@ public:
     loaded.insert(text);
     const Tensor &tensor = it->second->getValue();
     if (tensor.type.getShape() != shape)
-      return llvm::createStringError(path + ": tensor '" + text +
-                                     "' has shape " +
-                                     print(tensor.type.getShape()) +
-                                     ", config.json expects " + print(shape));
+      return llvm::createStringError(
+          path + ": tensor '" + text + "' has shape " +
+          printShape(tensor.type.getShape()) + ", config.json expects " +
+          printShape(shape));
     if (!isa<FloatType>(tensor.type.getElementType()))
       return llvm::createStringError(path + ": tensor '" + text +
                                      "' must hold floats");
@@ -96,12 +95,6 @@ private:
   std::map<Key, const llvm::StringMapEntry<Tensor> *> found;
 };
 
-std::string join(StringRef folder, StringRef name) {
-  llvm::SmallString<128> full(folder);
-  llvm::sys::path::append(full, name);
-  return std::string(full);
-}
-
 /// An id or a list of ids.
 void addStops(const llvm::json::Object &object, int64_t vocabulary,
               std::vector<int32_t> &stops) {
@@ -122,7 +115,7 @@ void addStops(const llvm::json::Object &object, int64_t vocabulary,
 
 /// What generation_config.json advises.
 llvm::Error readGeneration(StringRef folder, DecoderInfo &info) {
-  std::string path = join(folder, "generation_config.json");
+  std::string path = joinPath(folder, "generation_config.json");
   if (!llvm::sys::fs::exists(path))
     return llvm::Error::success();
   llvm::Expected<llvm::json::Object> object = readJsonObject(path);
@@ -154,7 +147,8 @@ std::optional<StringRef> getTokenText(const llvm::json::Value *value) {
 /// The text of a folder's template: chat_template.jinja, or of
 /// tokenizer_config.json, where a list may have several by name.
 std::string findTemplate(StringRef folder, const llvm::json::Object &config) {
-  auto file = llvm::MemoryBuffer::getFile(join(folder, "chat_template.jinja"));
+  auto file =
+      llvm::MemoryBuffer::getFile(joinPath(folder, "chat_template.jinja"));
   if (file)
     return (*file)->getBuffer().str();
   const llvm::json::Value *value = config.get("chat_template");
@@ -172,7 +166,7 @@ std::string findTemplate(StringRef folder, const llvm::json::Object &config) {
 
 /// The table of the folder's chat template; empty where it has none.
 llvm::Expected<std::vector<uint8_t>> buildChatTemplate(StringRef folder) {
-  std::string path = join(folder, "tokenizer_config.json");
+  std::string path = joinPath(folder, "tokenizer_config.json");
   llvm::json::Object config;
   if (llvm::sys::fs::exists(path)) {
     llvm::Expected<llvm::json::Object> object = readJsonObject(path);
@@ -212,7 +206,7 @@ llvm::Error importLanguageModel(StringRef folder, const Config &config,
     return error;
   if (llvm::none_of(ArrayRef<StringRef>{"tokenizer.json", "tokenizer.model"},
                     [&](StringRef name) {
-                      return llvm::sys::fs::exists(join(folder, name));
+                      return llvm::sys::fs::exists(joinPath(folder, name));
                     })) {
     model.warnings.push_back(folder.str() +
                              ": has neither tokenizer.json nor "

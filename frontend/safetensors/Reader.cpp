@@ -13,6 +13,12 @@ using namespace mlir;
 
 namespace pare::safetensors {
 
+std::string joinPath(StringRef folder, StringRef name) {
+  llvm::SmallString<128> full(folder);
+  llvm::sys::path::append(full, name);
+  return std::string(full);
+}
+
 /// Largest header, as the format's own reader allows.
 static constexpr uint64_t maxHeaderBytes = 100'000'000;
 

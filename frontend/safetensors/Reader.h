@@ -22,6 +22,9 @@ struct Tensor {
 
 using Tensors = llvm::StringMap<Tensor>;
 
+/// The path of a file of a folder.
+std::string joinPath(llvm::StringRef folder, llvm::StringRef name);
+
 /// Adds the tensors of one file; a name that `tensors` has is an error.
 llvm::Error readFile(llvm::StringRef path, mlir::MLIRContext &context,
                      Tensors &tensors);

@@ -20,12 +20,6 @@ using namespace safetensors;
 
 constexpr StringLiteral kIndexSuffix = ".safetensors.index.json";
 
-std::string join(StringRef folder, StringRef name) {
-  llvm::SmallString<128> full(folder);
-  path::append(full, name);
-  return std::string(full);
-}
-
 /// The files of a model.
 struct Layout {
   std::string folder;  ///< of the model: modules.json
@@ -37,7 +31,7 @@ struct Layout {
 /// The tensor file of a folder: model.safetensors, its index, or the only one.
 llvm::Expected<std::string> findTensors(StringRef folder) {
   for (StringRef name : {"model.safetensors", "model.safetensors.index.json"})
-    if (std::string file = join(folder, name); llvm::sys::fs::exists(file))
+    if (std::string file = joinPath(folder, name); llvm::sys::fs::exists(file))
       return file;
   std::vector<std::string> found;
   std::error_code error;
@@ -72,7 +66,7 @@ llvm::Expected<Layout> findLayout(StringRef model) {
       return tensors.takeError();
     layout.tensors = *tensors;
   }
-  layout.config = join(folder, "config.json");
+  layout.config = joinPath(folder, "config.json");
   return layout;
 }
 
@@ -115,8 +109,8 @@ llvm::Error readTensors(StringRef file, MLIRContext &context,
 /// Adds the tokenizer's table; a folder without one gives a warning, since the
 /// graph itself does not need it.
 llvm::Error addTokenizer(StringRef folder, Model &model) {
-  if (!llvm::sys::fs::exists(join(folder, "tokenizer.json")) &&
-      !llvm::sys::fs::exists(join(folder, "vocab.txt"))) {
+  if (!llvm::sys::fs::exists(joinPath(folder, "tokenizer.json")) &&
+      !llvm::sys::fs::exists(joinPath(folder, "vocab.txt"))) {
     model.warnings.push_back((folder + ": has neither tokenizer.json nor "
                                        "vocab.txt; the artifact cannot embed "
                                        "text")
@@ -168,9 +162,9 @@ public:
 
   bool recognizes(StringRef model) const override {
     if (llvm::sys::fs::is_directory(model))
-      return llvm::sys::fs::exists(join(model, "config.json")) ||
-             llvm::sys::fs::exists(join(model, "modules.json")) ||
-             llvm::sys::fs::exists(join(model, "model.safetensors"));
+      return llvm::sys::fs::exists(joinPath(model, "config.json")) ||
+             llvm::sys::fs::exists(joinPath(model, "modules.json")) ||
+             llvm::sys::fs::exists(joinPath(model, "model.safetensors"));
     if (path::extension(model) == ".safetensors" ||
         model.ends_with(kIndexSuffix))
       return true;

@@ -1,19 +1,11 @@
 //===- SentenceEncoder.cpp - sentence-transformers folders ----------------===//
 #include "frontend/safetensors/SentenceEncoder.h"
 #include "frontend/Json.h"
+#include "frontend/safetensors/Reader.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 
 namespace pare::safetensors {
-
-namespace path = llvm::sys::path;
-
-static std::string join(llvm::StringRef folder, llvm::StringRef name) {
-  llvm::SmallString<128> full(folder);
-  path::append(full, name);
-  return std::string(full);
-}
 
 static llvm::Error readPooling(llvm::StringRef config,
                                SentenceEncoder &encoder) {
@@ -63,7 +55,7 @@ static llvm::Expected<llvm::json::Array> readModules(llvm::StringRef file) {
 
 llvm::Expected<std::optional<SentenceEncoder>>
 readSentenceEncoder(llvm::StringRef folder) {
-  std::string file = join(folder, "modules.json");
+  std::string file = joinPath(folder, "modules.json");
   if (!llvm::sys::fs::exists(file))
     return std::nullopt;
   llvm::Expected<llvm::json::Array> modules = readModules(file);
@@ -99,7 +91,7 @@ readSentenceEncoder(llvm::StringRef folder) {
     } else if (kind == "Pooling" &&
                encoder.pooling == EncoderInfo::Pooling::None) {
       if (llvm::Error error =
-              readPooling(join(moduleFolder, "config.json"), encoder))
+              readPooling(joinPath(moduleFolder, "config.json"), encoder))
         return error;
     } else {
       return llvm::createStringError(
@@ -113,7 +105,7 @@ readSentenceEncoder(llvm::StringRef folder) {
         file + ": needs a Transformer and a Pooling module");
 
   std::string limits =
-      join(encoder.transformerFolder, "sentence_bert_config.json");
+      joinPath(encoder.transformerFolder, "sentence_bert_config.json");
   if (llvm::sys::fs::exists(limits)) {
     llvm::Expected<llvm::json::Object> object = readJsonObject(limits);
     if (!object)

@@ -1,6 +1,5 @@
 //===- BlockMatMul.cpp - Products and rows of weights in blocks -----------===//
 #include "backends/cpu/DType.h"
-#include "backends/cpu/kernels/BlockGemm.h"
 #include "backends/cpu/select/Blocks.h"
 #include "backends/cpu/select/Entries.h"
 #include "backends/cpu/select/Tail.h"
@@ -66,6 +65,32 @@ unsigned addRows(KernelCall &call, Operation *product, Selector &selector) {
   return call.inputs.size() - 1;
 }
 
+void addProduct(Operation *op, Operation *product, BlockGemmSpec spec,
+                nn::Dim m, KernelCall call, Selector &selector) {
+  unsigned firstTailInput = call.inputs.size();
+  Tail tail(op, product, selector, call);
+  unsigned firstResult = call.inputs.size();
+  addOutputs(call, op);
+  offerInPlace(call, firstTailInput);
+  spec.store = [&](KernelBuilder &b, Value vec, const GemmAt &at) {
+    tail.emitAndStore(b, vec, at.row, at.col, at.count, firstResult);
+  };
+  BlockGemmTiling tiling = blockGemmTiling(spec, selector.isa());
+  call.grid = m.ceilDiv(tiling.rowsPerTask) *
+              int64_t(llvm::divideCeil(spec.n, tiling.colsPerTask));
+  call.scratchBytes = nn::constant(tiling.scratchBytes, op->getContext());
+  std::string signature;
+  llvm::raw_string_ostream stream(signature);
+  stream << "m" << spec.m.str() << " n" << spec.n << " k" << spec.k;
+  if (spec.experts)
+    stream << " e" << spec.experts->count << " s" << spec.experts->slotsPerRow
+           << " t" << spec.plain;
+  stream << " " << tail.signature();
+  call.kernel = selector.kernel(
+      call.op, signature, [&](KernelBuilder &b) { emitBlockGemm(b, spec); });
+  selector.add(std::move(call));
+}
+
 /// Adds the packed weight, from which products and lookups read: one copy.
 static Operand packWeight(Value value, Selector &selector) {
   nn::WeightOp weight = nn::getWeight(value);
@@ -101,9 +126,8 @@ static llvm::Error buildProduct(Operation *op, Selector &selector) {
   auto matmul = findAnchor<nn::MatMulOp>(op);
   nn::DequantizeOp codes = getCodes(matmul);
   const BlockFormat &format = *getBlockFormat(matmul.getRhs());
-  MLIRContext *context = op->getContext();
   nn::Shape lhs = shapeOf(matmul.getLhs()), weight = shapeOf(matmul.getRhs());
-  nn::Dim m = nn::product(ArrayRef(lhs).drop_back(), context);
+  nn::Dim m = nn::product(ArrayRef(lhs).drop_back(), op->getContext());
 
   KernelCall call =
       beginCall(op, (" " + format.name + (codes ? " int8" : "")).str());
@@ -120,25 +144,7 @@ static llvm::Error buildProduct(Operation *op, Selector &selector) {
   call.bytes =
       nn::simplify(call.bytes - spec.n * spec.k * int64_t(sizeof(float)) +
                    int64_t(getPackedBytes(format, matmul.getRhs())));
-
-  unsigned firstTailInput = call.inputs.size();
-  Tail tail(op, matmul, selector, call);
-  unsigned firstResult = call.inputs.size();
-  addOutputs(call, op);
-  offerInPlace(call, firstTailInput);
-  spec.store = [&](KernelBuilder &b, Value vec, const GemmAt &at) {
-    tail.emitAndStore(b, vec, at.row, at.col, at.count, firstResult);
-  };
-  BlockGemmTiling tiling = blockGemmTiling(spec, selector.isa());
-  call.grid = m.ceilDiv(tiling.rowsPerTask) *
-              int64_t(llvm::divideCeil(spec.n, tiling.colsPerTask));
-  call.scratchBytes = nn::constant(tiling.scratchBytes, context);
-  call.kernel = selector.kernel(
-      call.op,
-      "m" + spec.m.str() + " n" + std::to_string(spec.n) + " k" +
-          std::to_string(spec.k) + " " + tail.signature(),
-      [&](KernelBuilder &b) { emitBlockGemm(b, spec); });
-  selector.add(std::move(call));
+  addProduct(op, matmul, std::move(spec), m, std::move(call), selector);
   return llvm::Error::success();
 }
 

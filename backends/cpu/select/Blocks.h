@@ -3,6 +3,7 @@
 #define PARE_BACKENDS_CPU_SELECT_BLOCKS_H
 
 #include "backends/cpu/Select.h"
+#include "backends/cpu/kernels/BlockGemm.h"
 
 namespace pare::cpu {
 
@@ -23,6 +24,12 @@ std::optional<std::string> whyNoProduct(mlir::Operation *op,
 /// Returns the index of the scales' pointer.
 unsigned addRows(KernelCall &call, mlir::Operation *product,
                  Selector &selector);
+
+/// Adds the call of a product of `m` rows to the program: `spec` and `call`
+/// have all but the group's tail, its outputs and the tasks.
+void addProduct(mlir::Operation *op, mlir::Operation *product,
+                BlockGemmSpec spec, nn::Dim m, KernelCall call,
+                Selector &selector);
 
 } // namespace pare::cpu
 

@@ -1,7 +1,6 @@
 //===- Experts.cpp - Mixture of experts -----------------------------------===//
 #include "backends/cpu/kernels/Experts.h"
 #include "backends/cpu/DType.h"
-#include "backends/cpu/kernels/BlockGemm.h"
 #include "backends/cpu/kernels/Pack.h"
 #include "backends/cpu/select/Blocks.h"
 #include "backends/cpu/select/Entries.h"
@@ -122,10 +121,9 @@ static Operand packExperts(Value value, const BlockGemmSpec &spec,
 static llvm::Error buildProduct(Operation *op, Selector &selector) {
   auto product = findAnchor<nn::ExpertMatMulOp>(op);
   const BlockFormat *format = getBlockFormat(product.getWeights());
-  MLIRContext *context = op->getContext();
   nn::Shape x = shapeOf(product.getX()), order = shapeOf(product.getOrder()),
             weights = shapeOf(product.getWeights());
-  nn::Dim slots = nn::product(order, context);
+  nn::Dim slots = nn::product(order, op->getContext());
 
   BlockGemmSpec spec;
   spec.format = format;
@@ -157,27 +155,7 @@ static llvm::Error buildProduct(Operation *op, Selector &selector) {
           cast<RankedTensorType>(product.getWeights().getType()).getShape(),
           getElementTypeOrSelf(product.getWeights().getType())) +
       slots * (packedBytes(spec) / experts.count));
-
-  unsigned firstTailInput = call.inputs.size();
-  Tail tail(op, product, selector, call);
-  unsigned firstResult = call.inputs.size();
-  addOutputs(call, op);
-  offerInPlace(call, firstTailInput);
-  spec.store = [&](KernelBuilder &b, Value vec, const GemmAt &at) {
-    tail.emitAndStore(b, vec, at.row, at.col, at.count, firstResult);
-  };
-  BlockGemmTiling tiling = blockGemmTiling(spec, selector.isa());
-  call.grid = slots.ceilDiv(tiling.rowsPerTask) *
-              int64_t(llvm::divideCeil(spec.n, tiling.colsPerTask));
-  call.scratchBytes = nn::constant(tiling.scratchBytes, context);
-  std::string signature;
-  llvm::raw_string_ostream(signature)
-      << "m" << spec.m.str() << " n" << spec.n << " k" << spec.k << " e"
-      << experts.count << " s" << experts.slotsPerRow << " t" << spec.plain
-      << " " << tail.signature();
-  call.kernel = selector.kernel(
-      call.op, signature, [&](KernelBuilder &b) { emitBlockGemm(b, spec); });
-  selector.add(std::move(call));
+  addProduct(op, product, std::move(spec), slots, std::move(call), selector);
   return llvm::Error::success();
 }
 
