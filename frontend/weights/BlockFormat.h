@@ -12,6 +12,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace pare {
@@ -50,9 +51,9 @@ enum class MinimumKind : uint8_t { None, Added, Subtracted };
 ///
 /// and a minimum alike, from `minima` and `subMinima` (which have no offset).
 /// Every operation is one of f32. A new format is one entry in
-/// BlockFormat.cpp.
+/// FormatNames.cpp.
 struct BlockFormat {
-  llvm::StringLiteral name;
+  llvm::StringRef name;
   unsigned bits;  ///< of a code, at most 8
   unsigned group; ///< consecutive elements of a row that share a scale
   CodeKind codes = CodeKind::Offset;
@@ -77,9 +78,37 @@ struct BlockFormat {
   double getBitsPerWeight() const;
 };
 
-/// The format of this name, or null.
+/// The format of this name, or null. Formats of files (getBlockFormats) have
+/// names of their own. Those that pare itself quantizes to are named by what
+/// they are made of, with b code bits (2, 3, 4, 5, 6, 8) and groups of g
+/// elements (16, 32, 64, 128, 256):
+///
+///     int<b>_g<g>            symmetric: code - 2^(b-1), for b = 8 the code in
+///                            two's complement; one f16 scale per group
+///     uint<b>_g<g>           asymmetric: code - zero, a zero point of b bits
+///                            and one f16 scale per group
+///     int<b>_g<g>_k<s>x<S>   symmetric with scales in two levels: one in f16
+///                            per S elements, times s bits (4, 6) per group,
+///                            sub-scale - 2^(s-1). S is a multiple of g from
+///                            2 g to 8192
+///     uint<b>_g<g>_k<s>x<S>  likewise with sub-scales from 0, less a minimum
+///                            in two levels of its own
+///     nf4_g<g>               4-bit normal float (QLoRA, Dettmers et al. 2023,
+///                            appendix E), one f16 scale per group
+///     fp8_e4m3_g<g>          floats of 8 bits (Micikevicius et al. 2022),
+///     fp8_e5m2_g<g>          divided by 2^8 and 2^15, so that the largest is
+///                            1.75 and f16 scales of weights stay normal; codes
+///                            of no number count as the largest
+///     ternary_g<g>           -1, 0, 1 in 2 bits, one f16 scale per group
+///
+/// So uint4_g32_k6x256 means what q4_k does, int3_g16_k6x256 what q3_k does and
+/// int4_g32 what q4_0 does. A name always gives the same pointer, which stays
+/// valid. Threads may call this at once.
 const BlockFormat *findBlockFormat(llvm::StringRef name);
+/// The formats that have a name of their own.
 llvm::ArrayRef<BlockFormat> getBlockFormats();
+/// One line that says which names findBlockFormat takes, for messages.
+std::string describeBlockFormats();
 
 /// A run of whole blocks, taken apart. Elements are row-major; groups never
 /// cross rows, so rows follow each other without padding.
@@ -100,13 +129,14 @@ struct BlockPlanes {
 void decodeBlocks(const BlockFormat &format, const BlockPlanes &planes,
                   llvm::MutableArrayRef<float> weights);
 
-/// The parts of planes that belong to one block. No storage has zero points
-/// yet.
+/// The parts of planes that belong to one block; null where its format has no
+/// such plane.
 template <typename Byte> struct BlockParts {
-  Byte *codes, *scales, *subScales, *minima, *subMinima;
+  const BlockFormat &format;
+  Byte *codes, *zeros, *scales, *subScales, *minima, *subMinima;
 };
 
-/// How a file lays out blocks of a format.
+/// How a file, or memory, lays out blocks of a format.
 struct BlockStorage {
   const BlockFormat &format;
   unsigned elements, bytes; ///< per block
@@ -121,6 +151,14 @@ struct BlockStorage {
   void decode(llvm::ArrayRef<uint8_t> blocks,
               llvm::MutableArrayRef<float> weights) const;
 };
+
+/// The storage of weights that no file holds: a block is one scale group of
+/// `format`, which findBlockFormat gave. Its planes follow each other: scales,
+/// minima, sub-scales, sub-minima, zero points, codes. Numbers of a plane
+/// follow each other bit by bit, lowest bits first, and a plane fills whole
+/// bytes, so that a block may be a few bits larger than getBitsPerWeight says.
+/// One per format: a format always gives the same object.
+const BlockStorage &getPlainStorage(const BlockFormat &format);
 
 } // namespace pare
 
