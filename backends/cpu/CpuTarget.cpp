@@ -25,7 +25,7 @@ std::optional<std::string> CpuTarget::whyUnsupported(Operation *op) const {
 
 std::optional<std::string>
 CpuTarget::whyNoBlockProduct(const BlockFormat &format) const {
-  return whyNoBlockKernel(format);
+  return whyNoIntegerBlockKernel(format);
 }
 
 /// Multiply-adds per cycle of one core, from the width of its registers and the

@@ -289,9 +289,18 @@ int main(int argc, char **argv) {
                               std::to_string(dotPeak() * 1e-9) + " GOP/s");
   constexpr std::pair<int64_t, int64_t> shapes[] = {
       {576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
+  std::vector<const BlockFormat *> formats;
   for (const BlockFormat &format : getBlockFormats())
+    formats.push_back(&format);
+  for (const char *name : {"int4_g64", "uint4_g64", "int3_g32_k6x576",
+                           "uint2_g16_k4x576", "nf4_g64", "fp8_e4m3_g64"})
+    formats.push_back(findBlockFormat(name));
+  for (const BlockFormat *one : formats)
     for (bool isInteger : {true, false})
       for (auto [n, k] : shapes) {
+        const BlockFormat &format = *one;
+        if (isInteger && whyNoIntegerBlockKernel(format))
+          continue;
         BlockLayout layout(format);
         int64_t inner = (k + layout.run - 1) / layout.run * layout.run;
         std::string name = format.name.str() + (isInteger ? "/int8/" : "/f32/");

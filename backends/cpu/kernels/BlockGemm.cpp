@@ -23,21 +23,20 @@ constexpr int64_t kMaxTile = 12; ///< rows
 /// a tile and one decoded panel.
 ///
 /// Decoded for codes, a step is [8 quads][16][4] bytes, then the scales and the
-/// minima of its groups, f32 [16] each. Decoded for f32 it is [32][16] f32.
+/// shifts of its groups, f32 [16] each. Decoded for f32 it is [32][16] f32.
 struct Scratch {
-  Scratch(const BlockLayout &layout, const BlockBytes &bytes, bool isInteger,
-          int64_t rows, int64_t k)
-      : groups(k / kBlockStep * layout.groupsPerStep) {
-    int64_t sums = rows * groups * 4;
-    bool hasMinimum = layout.format.hasMinimum();
-    scaled = isInteger && bytes.bias != 0 ? sums : 0;
-    tile = llvm::alignTo(scaled + (isInteger && hasMinimum ? sums : 0), 64);
+  Scratch(const BlockWeights &weights, bool isInteger, int64_t rows, int64_t k)
+      : groups(k / kBlockStep * weights.layout().groupsPerStep) {
+    int64_t sums = rows * groups * 4,
+            numbers = weights.layout().groupsPerStep * kPanel * 4;
+    bool hasShift = weights.hasShift();
+    scaled = isInteger && weights.bytes().bias != 0 ? sums : 0;
+    tile = llvm::alignTo(scaled + (isInteger && hasShift ? sums : 0), 64);
     panel = tile + (isInteger ? kMaxTile * kPanel * 4 : 0);
     scales = kBlockStep * kPanel;
-    minima = scales + layout.groupsPerStep * kPanel * 4;
-    step = isInteger
-               ? minima + (hasMinimum ? layout.groupsPerStep * kPanel * 4 : 0)
-               : kBlockStep * kPanel * 4;
+    shifts = scales + numbers;
+    step =
+        isInteger ? shifts + (hasShift ? numbers : 0) : kBlockStep * kPanel * 4;
     bytesOfAll = panel + k / kBlockStep * step;
   }
   int64_t groups;     ///< of a row
@@ -45,7 +44,7 @@ struct Scratch {
   int64_t scaled;     ///< f32 [rows][groups]
   int64_t tile;       ///< f32 [kMaxTile][16]: sums of a tile
   int64_t panel;
-  int64_t scales, minima; ///< in a step
+  int64_t scales, shifts; ///< in a step
   int64_t step;
   int64_t bytesOfAll;
 };
@@ -61,9 +60,8 @@ BlockWeights makeWeights(const BlockGemmSpec &spec, const Isa &isa) {
 int64_t scratchBytes(const BlockGemmSpec &spec, const Isa &isa) {
   if (!spec.format) // A panel, where its elements are not f32 already.
     return spec.plain == PARE_F32 ? 0 : spec.k * kPanel * 4;
-  BlockWeights weights = makeWeights(spec, isa);
-  return Scratch(weights.layout(), weights.bytes(), spec.isInteger,
-                 rowsPerTask(spec), spec.k)
+  return Scratch(makeWeights(spec, isa), spec.isInteger, rowsPerTask(spec),
+                 spec.k)
       .bytesOfAll;
 }
 
@@ -93,8 +91,7 @@ public:
   BlockGemmEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
       : PanelGemmEmitter(b, spec), weights(makeWeights(spec, b.isa())),
         layout(weights.layout()),
-        scratch(layout, weights.bytes(), spec.isInteger, tiling.rowsPerTask,
-                spec.k) {}
+        scratch(weights, spec.isInteger, tiling.rowsPerTask, spec.k) {}
 
 protected:
   /// What the steps of a run share, for all parts of the panel.
@@ -118,7 +115,7 @@ protected:
 /// The weights of one step, wherever they come from.
 struct StepWeights {
   std::function<Value(unsigned quad, unsigned part)> quad;
-  std::function<Value(unsigned group, unsigned part)> scale, minimum;
+  std::function<Value(unsigned group, unsigned part)> scale, shift;
 };
 
 /// Sums of a tile in f32, [row][part]: in registers, or where there are too few
@@ -148,9 +145,8 @@ class IntegerEmitter : public BlockGemmEmitter {
 public:
   IntegerEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
       : BlockGemmEmitter(b, spec), dot(makeBlockDot(b.isa())),
-        hasBias(weights.bytes().bias != 0),
-        hasMinimum(spec.format->hasMinimum()), f32(b.getF32Type()),
-        i32(b.getI32Type()) {}
+        hasBias(weights.bytes().bias != 0), hasShift(weights.hasShift()),
+        f32(b.getF32Type()), i32(b.getI32Type()) {}
 
 private:
   /// Where one row of activations is.
@@ -175,7 +171,7 @@ private:
   void tile(ArrayRef<Row> rows, Value col);
 
   std::unique_ptr<BlockDot> dot;
-  bool hasBias, hasMinimum;
+  bool hasBias, hasShift;
   Type f32, i32;
 };
 
@@ -192,7 +188,7 @@ IntegerEmitter::Row IntegerEmitter::codesAt(Value inTask) {
 }
 
 void IntegerEmitter::begin() {
-  if (!hasBias && !hasMinimum)
+  if (!hasBias && !hasShift)
     return;
   b.loop(b.idx(0), height, 1, [&](Value row) { sumCodes(codesAt(row)); });
 }
@@ -211,7 +207,7 @@ void IntegerEmitter::sumCodes(const Row &row) {
     if (hasBias)
       b.store(arith::MulIOp::create(b, sum, b.constI32(-weights.bytes().bias)),
               row.biased, group);
-    if (!hasMinimum)
+    if (!hasShift)
       return;
     Value scale =
         b.load(f32, row.scales, b.divFloor(group, layout.groupsPerStep));
@@ -230,7 +226,7 @@ StepWeights IntegerEmitter::packedStep(ArrayRef<BlockWeights::Run> run,
             return weights.scale(b, run[part], step, group);
           },
           [=, this](unsigned group, unsigned part) {
-            return weights.minimum(b, run[part], step, group);
+            return weights.shift(b, run[part], step, group);
           }};
 }
 
@@ -251,7 +247,7 @@ StepWeights IntegerEmitter::decodedStep(Value step) {
             return number(scratch.scales, group, part);
           },
           [=, this](unsigned group, unsigned part) {
-            return number(scratch.minima, group, part);
+            return number(scratch.shifts, group, part);
           }};
 }
 
@@ -267,8 +263,8 @@ void IntegerEmitter::decode(Value packed) {
       for (unsigned group = 0; group < layout.groupsPerStep; ++group) {
         Value place = b.idx(group * kPanel + row);
         b.store(from.scale(group, part), at(to, scratch.scales), place);
-        if (hasMinimum)
-          b.store(from.minimum(group, part), at(to, scratch.minima), place);
+        if (hasShift)
+          b.store(from.shift(group, part), at(to, scratch.shifts), place);
       }
     }
   };
@@ -332,20 +328,19 @@ void IntegerEmitter::addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
       if (rows.size() > 1)
         keepInOrder(integers);
     }
-    SmallVector<Value> scales, minima;
+    SmallVector<Value> scales, shifts;
     for (unsigned part = 0; part < parts; ++part) {
       scales.push_back(from.scale(group, part));
-      if (hasMinimum)
-        minima.push_back(from.minimum(group, part));
+      if (hasShift)
+        shifts.push_back(from.shift(group, part));
     }
     for (auto [r, row] : llvm::enumerate(rows)) {
       Value scale = b.splat(b.load(f32, row.scales, step), lanes);
       Value bias = hasBias && dot->addsLate
                        ? b.splat(b.load(i32, row.biased, number), lanes)
                        : Value();
-      Value scaled = hasMinimum
-                         ? b.splat(b.load(f32, row.scaled, number), lanes)
-                         : Value();
+      Value scaled =
+          hasShift ? b.splat(b.load(f32, row.scaled, number), lanes) : Value();
       for (unsigned part = 0; part < parts; ++part) {
         Value integer = dot->finish(b, integers[r * parts + part]);
         if (bias)
@@ -353,8 +348,8 @@ void IntegerEmitter::addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
         Value real = arith::SIToFPOp::create(b, b.vecF32(lanes), integer);
         Value sum = b.fma(real, arith::MulFOp::create(b, scales[part], scale),
                           sums.get(b, r * parts + part));
-        if (hasMinimum)
-          sum = b.fma(minima[part], scaled, sum);
+        if (hasShift)
+          sum = b.fma(shifts[part], scaled, sum);
         sums.set(b, r * parts + part, sum);
       }
     }
@@ -460,22 +455,14 @@ private:
 void FloatEmitter::decode(Value packed) {
   const unsigned quads = kQuadsPerStep / layout.groupsPerStep;
   auto decodeStep = [&](const BlockWeights::Run &run, Value step, Value to) {
-    Value scale, minimum;
+    BlockWeights::Group group;
     for (unsigned quad = 0; quad < kQuadsPerStep; ++quad) {
-      if (quad % quads == 0) {
-        scale = weights.scale(b, run, step, quad / quads);
-        if (spec.format->hasMinimum())
-          minimum = weights.minimum(b, run, step, quad / quads);
-      }
+      if (quad % quads == 0)
+        group = weights.loadGroup(b, run, step, quad / quads);
       Value bytes = weights.quad(b, run, step, quad);
-      for (unsigned k = 0; k < kQuad; ++k) {
-        // Two roundings, as blocks are defined.
-        Value value =
-            arith::MulFOp::create(b, weights.values(b, bytes, k), scale);
-        if (minimum)
-          value = arith::AddFOp::create(b, value, minimum);
-        b.store(value, to, b.add(run.row, (quad * kQuad + k) * kPanel));
-      }
+      for (unsigned k = 0; k < kQuad; ++k)
+        b.store(weights.weights(b, bytes, k, group), to,
+                b.add(run.row, (quad * kQuad + k) * kPanel));
     }
   };
   weights.forRuns(

@@ -2,7 +2,8 @@
 //
 // C[M, N] = X[M, K] · W[N, K]ᵀ with W packed by BlockLayout and X in f32, or in
 // 8-bit codes with one scale per kBlockStep of k. For codes, with `s` the scale
-// and `m` the minimum of a group of weights and `t` the scale of the codes,
+// and `m` the minimum of a group of weights, -s · z where it has a zero point
+// z, and `t` the scale of the codes,
 //
 //     C += s · t · Σ byte · code + m · t · Σ code
 //

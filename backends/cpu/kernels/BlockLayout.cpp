@@ -1,6 +1,7 @@
 //===- BlockLayout.cpp - Weights in blocks, packed for kernels ------------===//
 #include "backends/cpu/kernels/BlockLayout.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Sequence.h"
 #include <cmath>
 #include <cstring>
 
@@ -20,23 +21,63 @@ llvm::SmallVector<BitPlane, 3> pare::cpu::getBitPlanes(unsigned bits) {
   return planes;
 }
 
-std::optional<std::string>
-pare::cpu::whyNoBlockKernel(const BlockFormat &format) {
+bool pare::cpu::hasByteCodebook(const BlockFormat &format) {
   auto isByte = [](float value) {
     return value == std::nearbyint(value) && value >= -128 && value <= 127;
   };
-  if (format.zeroBits)
-    return "zero points per group have no kernel";
-  if (format.codes == CodeKind::Codebook &&
-      (format.bits > 4 || !llvm::all_of(format.codebook, isByte)))
-    return "codebooks other than 16 integers of 8 bits have no kernel";
+  return format.codes == CodeKind::Codebook && format.bits <= 4 &&
+         llvm::all_of(format.codebook, isByte);
+}
+
+std::optional<SmallFloat> pare::cpu::findSmallFloat(const BlockFormat &format) {
+  llvm::ArrayRef<float> levels = format.codebook;
+  if (format.bits != 8 || levels.size() != 256 ||
+      !(levels[1] > 0 && std::isnormal(levels[1])))
+    return std::nullopt;
+  SmallFloat found{0, 1, levels[1]};
+  while (found.largest < 127 &&
+         levels[found.largest + 1] > levels[found.largest])
+    ++found.largest;
+  for (found.mantissaBits = 1; found.mantissaBits < 7; ++found.mantissaBits) {
+    auto isLevel = [&](unsigned code) {
+      unsigned magnitude = std::min(code & 127, found.largest),
+               exponent = magnitude >> found.mantissaBits,
+               hidden = 1u << found.mantissaBits;
+      float units = float(magnitude % hidden + (exponent ? hidden : 0));
+      float level =
+          std::ldexp(units * found.least, std::max(int(exponent), 1) - 1);
+      return levels[code] == (code & 128 ? -level : level);
+    };
+    if (llvm::all_of(llvm::seq(256u), isLevel))
+      return found;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string>
+pare::cpu::whyNoBlockKernel(const BlockFormat &format) {
+  if (format.codes == CodeKind::Codebook && format.bits > 4 &&
+      !findSmallFloat(format))
+    return "codebooks of more than 16 numbers have no kernel unless they are "
+           "floats of 8 bits";
   if (format.codes == CodeKind::Offset && std::abs(format.offset) > 128)
     return "offsets of codes beyond 128 have no kernel";
+  if (format.zeroBits &&
+      (format.hasMinimum() || format.codes == CodeKind::Codebook))
+    return "zero points beside minima or codebooks have no kernel";
   if (format.group != 16 && format.group % kBlockStep != 0)
     return "groups other than 16 or multiples of 32 have no kernel";
-  if (format.hasTwoLevels() && (format.superGroup % kBlockStep != 0 ||
-                                format.superGroup / format.group % 8 != 0))
-    return "super-groups other than multiples of 8 groups have no kernel";
+  if (format.hasTwoLevels() && format.superGroup % kBlockStep != 0)
+    return "super-groups other than multiples of 32 have no kernel";
+  return std::nullopt;
+}
+
+std::optional<std::string>
+pare::cpu::whyNoIntegerBlockKernel(const BlockFormat &format) {
+  if (std::optional<std::string> why = whyNoBlockKernel(format))
+    return why;
+  if (format.codes == CodeKind::Codebook && !hasByteCodebook(format))
+    return "codebooks other than 16 integers of 8 bits have no integer kernel";
   return std::nullopt;
 }
 
@@ -46,31 +87,29 @@ BlockLayout::BlockLayout(const BlockFormat &format)
       groupsPerStep(std::max<int64_t>(1, kBlockStep / format.group)) {
   assert(!whyNoBlockKernel(format) && "a format without kernels");
   int64_t scaleBytes = scalesPerRun * getScaleBytes(format.scale) * kPanel;
-  int64_t subBytes =
-      format.hasTwoLevels() ? groupsPerRun * format.subBits * kPanel / 8 : 0;
+  int64_t subBytes = groupsPerRun * numberBytes(format.subBits);
   minima = scaleBytes;
   subScales = minima + (format.hasMinimum() ? scaleBytes : 0);
   subMinima = subScales + subBytes;
-  codes = subMinima + (format.hasMinimum() ? subBytes : 0);
+  zeros = subMinima + (format.hasMinimum() ? subBytes : 0);
+  codes = zeros + groupsPerRun * numberBytes(format.zeroBits);
   stepBytes = kBlockStep * kPanel * format.bits / 8;
   runBytes = codes + stepsPerRun() * stepBytes;
 }
 
-/// Puts number `i` of a sequence into bit planes whose entries are `width`
-/// bytes for a byte of each; `at` is the byte within an entry, `count` the
-/// length of the sequence.
-static void putBits(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
-                    unsigned number, int64_t i, int64_t count, int64_t width,
-                    int64_t at) {
+/// Puts a number of row `row` of a panel into its bit planes.
+static void putNumber(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
+                      unsigned number, int64_t row) {
   for (const BitPlane &plane : planes) {
+    int64_t width = kPanel / plane.perByte();
     unsigned bits = number >> plane.shift & plane.mask();
-    int64_t perByte = plane.perByte();
-    out[i / perByte * width + at] |= uint8_t(bits << i % perByte * plane.bits);
-    out += count / perByte * width;
+    out[row % width] |= uint8_t(bits << row / width * plane.bits);
+    out += width;
   }
 }
 
-/// As putBits, of the codes of a step in a row of a panel: a quad at a time.
+/// Puts the codes of a step of row `row` of a panel into their bit planes, a
+/// quad at a time.
 static void putStep(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
                     const uint8_t *codes, int64_t row) {
   constexpr int64_t entry = kPanel * kQuad;
@@ -98,8 +137,7 @@ static void packRow(const BlockLayout &layout, const BlockPlanes &planes,
                     int64_t from, int64_t row, int64_t k, uint8_t *out) {
   const BlockFormat &format = layout.format;
   const int64_t scaleBytes = getScaleBytes(format.scale);
-  const auto codePlanes = getBitPlanes(format.bits),
-             subPlanes = getBitPlanes(format.subBits);
+  const auto codePlanes = getBitPlanes(format.bits);
   auto putScales = [&](llvm::ArrayRef<uint8_t> plane, int64_t element,
                        uint8_t *to) {
     for (int64_t s = 0; s < layout.scalesPerRun; ++s)
@@ -107,22 +145,26 @@ static void packRow(const BlockLayout &layout, const BlockPlanes &planes,
                   &plane[(element / format.scaleGroup() + s) * scaleBytes],
                   scaleBytes);
   };
-  auto putSubs = [&](llvm::ArrayRef<uint8_t> plane, int64_t element,
-                     uint8_t *to) {
+  auto putNumbers = [&](llvm::ArrayRef<uint8_t> plane, unsigned bits,
+                        int64_t element, uint8_t *to) {
+    const auto bitPlanes = getBitPlanes(bits);
     for (int64_t g = 0; g < layout.groupsPerRun; ++g)
-      putBits(to, subPlanes, plane[element / format.group + g], g,
-              layout.groupsPerRun, kPanel, row);
+      putNumber(to + g * BlockLayout::numberBytes(bits), bitPlanes,
+                plane[element / format.group + g], row);
   };
   for (int64_t i = 0; i < k; i += layout.run, out += layout.runBytes) {
     int64_t element = from + i;
     putScales(planes.scales, element, out);
     if (format.hasMinimum())
       putScales(planes.minima, element, out + layout.minima);
-    if (format.hasTwoLevels()) {
-      putSubs(planes.subScales, element, out + layout.subScales);
-      if (format.hasMinimum())
-        putSubs(planes.subMinima, element, out + layout.subMinima);
-    }
+    if (format.hasTwoLevels())
+      putNumbers(planes.subScales, format.subBits, element,
+                 out + layout.subScales);
+    if (format.hasTwoLevels() && format.hasMinimum())
+      putNumbers(planes.subMinima, format.subBits, element,
+                 out + layout.subMinima);
+    if (format.zeroBits)
+      putNumbers(planes.zeros, format.zeroBits, element, out + layout.zeros);
     for (int64_t step = 0; step < layout.stepsPerRun(); ++step)
       putStep(out + layout.codes + step * layout.stepBytes, codePlanes,
               &planes.codes[element + step * kBlockStep], row);

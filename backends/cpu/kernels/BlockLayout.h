@@ -6,16 +6,18 @@
 //
 //   scales        [scales of a run][16]   as the file has them
 //   minima        [scales of a run][16]   likewise
-//   sub-scales    bit planes of [groups of a run][16]
-//   sub-minima    bit planes likewise
+//   sub-scales    [groups of a run] bit planes of [16]
+//   sub-minima    likewise
+//   zero points   likewise
 //   codes         [steps of 32 k] bit planes of [8 quads][16][4]
 //
 // A quad is 4 consecutive k: a lane of 32 bits holds those of one row, and a
 // vector the same of several rows, so that dot products need no horizontal
 // sums. Numbers of b bits are cut into planes of 4, 2 or 1 bits (8: one plane),
-// the lowest bits first; in a plane of w bits, 8 / w consecutive quads or
-// groups share a byte, the first in its lowest bits. Packed weights take
-// exactly BlockFormat::getBitsPerWeight(). The same bytes serve every target.
+// the lowest bits first. In a plane of w bits, 8 / w numbers share a byte, the
+// first in its lowest bits: consecutive quads of codes; of the numbers of
+// groups, those of rows 2 w apart. Packed weights take exactly
+// BlockFormat::getBitsPerWeight(). The same bytes serve every target.
 //
 //===----------------------------------------------------------------------===//
 #ifndef PARE_BACKENDS_CPU_KERNELS_BLOCKLAYOUT_H
@@ -44,8 +46,24 @@ struct BitPlane {
 };
 llvm::SmallVector<BitPlane, 3> getBitPlanes(unsigned bits);
 
-/// Why packing and kernels do not take weights of `format`; nullopt: they do.
+/// A codebook that is a sign, exponent and mantissa of few bits, as floats have
+/// them, of all codes: code 0 is zero, and a magnitude beyond `largest` counts
+/// as that.
+struct SmallFloat {
+  unsigned mantissaBits, largest;
+  float least; ///< the value of code 1, a power of two
+};
+/// The small float of 8 bits that `format`'s codebook is; nullopt: none.
+std::optional<SmallFloat> findSmallFloat(const BlockFormat &format);
+
+/// Whether `format` has a codebook of at most 16 integers of 8 bits.
+bool hasByteCodebook(const BlockFormat &format);
+
+/// Why no kernel takes weights of `format` with f32 activations, and none looks
+/// up their rows; nullopt: they do.
 std::optional<std::string> whyNoBlockKernel(const BlockFormat &format);
+/// The same of products with activations in codes, which take less formats.
+std::optional<std::string> whyNoIntegerBlockKernel(const BlockFormat &format);
 
 /// Where the parts of a run are. Offsets and sizes are in bytes.
 struct BlockLayout {
@@ -56,9 +74,12 @@ struct BlockLayout {
   int64_t scalesPerRun, groupsPerRun;
   /// Groups of a step, or 1 where a group is longer.
   int64_t groupsPerStep;
-  int64_t minima, subScales, subMinima, codes; ///< in a run; scales are at 0
+  /// In a run; scales are at 0.
+  int64_t minima, subScales, subMinima, zeros, codes;
   int64_t stepBytes, runBytes;
 
+  /// Bytes of a number of each row of a panel.
+  static int64_t numberBytes(unsigned bits) { return kPanel * bits / 8; }
   int64_t stepsPerRun() const { return run / kBlockStep; }
   int64_t panelBytes(int64_t k) const { return k / run * runBytes; }
   int64_t packedBytes(int64_t n, int64_t k) const {

@@ -55,22 +55,13 @@ static void decodeRow(KernelBuilder &b, const BlockGatherSpec &spec,
       b.gep(b.getI8Type(), b.ptr(spec.ptrW),
             b.mul(b.divFloor(index, kPanel), layout.panelBytes(spec.k)));
   Value row = b.rem(index, kPanel);
-  auto inQuad = [&](Value one) {
-    return b.splat(vector::ExtractOp::create(b, one, 0), kQuad);
-  };
   auto decodeStep = [&](const BlockWeights::Run &run, Value step, Value at) {
-    Value scale, minimum;
+    BlockWeights::Group group;
     for (unsigned quad = 0; quad < kQuadsPerStep; ++quad) {
-      if (quad % quads == 0) {
-        scale = inQuad(weights.scale(b, run, step, quad / quads));
-        if (spec.format->hasMinimum())
-          minimum = inQuad(weights.minimum(b, run, step, quad / quads));
-      }
-      Value value = arith::MulFOp::create(
-          b, weights.allValues(b, weights.quad(b, run, step, quad)), scale);
-      if (minimum)
-        value = arith::AddFOp::create(b, value, minimum);
-      b.store(value, out, b.add(at, quad * kQuad));
+      if (quad % quads == 0)
+        group = weights.loadGroup(b, run, step, quad / quads);
+      b.store(weights.allWeights(b, weights.quad(b, run, step, quad), group),
+              out, b.add(at, quad * kQuad));
     }
   };
   weights.forRuns(

@@ -63,6 +63,59 @@ static Value lookUp(KernelBuilder &b, ArrayRef<int8_t> table, Value index) {
   return result;
 }
 
+/// levels[index] of each lane, as f32; indices are below 16.
+static Value lookUpFloat(KernelBuilder &b, ArrayRef<float> levels,
+                         Value index) {
+  auto type = cast<VectorType>(index.getType());
+  VectorType f32 = type.clone(b.getF32Type());
+  int64_t size = type.getNumElements();
+  auto table = [&](int64_t first) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(f32, levels.slice(first, size)));
+  };
+  if (b.isa().isX86() && size == 16)
+    return b.intrinsic("llvm.x86.avx512.permvar.sf.512", f32,
+                       {table(0), index});
+  if (b.isa().isX86() && size == 8) {
+    Value isHigh = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, index,
+                                         splatOf(b, type, 7));
+    constexpr char permute[] = "llvm.x86.avx2.permps";
+    return arith::SelectOp::create(
+        b, isHigh, b.intrinsic(permute, f32, {table(8), index}),
+        b.intrinsic(permute, f32, {table(0), index}));
+  }
+  Value result = b.constF32(levels[0], size);
+  for (int i = 1; i < 16; ++i) {
+    Value hit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index,
+                                      splatOf(b, type, i));
+    result =
+        arith::SelectOp::create(b, hit, b.constF32(levels[i], size), result);
+  }
+  return result;
+}
+
+/// Small floats of 8 bits as f32.
+static Value widenFloat(KernelBuilder &b, const SmallFloat &format,
+                        Value codes) {
+  Type type = codes.getType();
+  VectorType f32 = cast<VectorType>(type).clone(b.getF32Type());
+  Value magnitude = arith::MinUIOp::create(b, band(b, codes, 127),
+                                           splatOf(b, type, format.largest));
+  Value sign =
+      arith::ShLIOp::create(b, band(b, codes, 128), splatOf(b, type, 24));
+  unsigned shift = 23 - format.mantissaBits;
+  // The exponent is rebased by a multiplication, which also normalises.
+  Value value = arith::MulFOp::create(
+      b,
+      arith::BitcastOp::create(
+          b, f32, arith::ShLIOp::create(b, magnitude, splatOf(b, type, shift))),
+      b.constF32(format.least / llvm::bit_cast<float>(1u << shift),
+                 f32.getNumElements()));
+  return arith::BitcastOp::create(
+      b, f32,
+      arith::OrIOp::create(b, arith::BitcastOp::create(b, type, value), sign));
+}
+
 //===----------------------------------------------------------------------===//
 // Scales
 //===----------------------------------------------------------------------===//
@@ -129,7 +182,7 @@ Value pare::cpu::loadScales(KernelBuilder &b, ScaleType type, Value from,
 BlockWeights::BlockWeights(const BlockFormat &format, unsigned lanes,
                            bool isUnsigned)
     : layout_(format), lanes_(lanes), codePlanes_(getBitPlanes(format.bits)),
-      subPlanes_(getBitPlanes(format.subBits)) {
+      smallFloat_(findSmallFloat(format)) {
   unsigned codes = 1u << format.bits;
   int top = int(codes / 2);
   switch (format.codes) {
@@ -150,6 +203,14 @@ BlockWeights::BlockWeights(const BlockFormat &format, unsigned lanes,
     }
     break;
   case CodeKind::Codebook: {
+    bytes_ = {false, codes - 1, 0};
+    if (smallFloat_)
+      break;
+    if (!hasByteCodebook(format)) {
+      for (unsigned code = 0; code < 16; ++code)
+        levels_.push_back(format.getValue(uint8_t(code)));
+      break;
+    }
     int bias = isUnsigned ? 128 : 0;
     float largest = 0;
     for (unsigned code = 0; code < 16; ++code) {
@@ -203,29 +264,48 @@ BlockWeights::Run BlockWeights::loadRun(KernelBuilder &b, Value address,
   return run;
 }
 
-/// Sub-scale or sub-minimum, as vector<lanes x i32>.
-Value BlockWeights::sub(KernelBuilder &b, const Run &run, int64_t planes,
-                        Value step, unsigned group) const {
-  Value index = format().group > kBlockStep
+/// The number of a group, as vector<lanes x i32>, from the plane of numbers of
+/// `bits` bits at `planes` of the run.
+Value BlockWeights::number(KernelBuilder &b, const Run &run, int64_t planes,
+                           unsigned bits, Value step, unsigned group) const {
+  Value index = layout_.groupsPerRun == 1 ? b.idx(0)
+                : format().group > kBlockStep
                     ? b.divFloor(step, format().group / kBlockStep)
                     : b.add(b.mul(step, layout_.groupsPerStep), group);
+  Value at = b.gep(b.getI8Type(), run.address,
+                   b.add(b.mul(index, BlockLayout::numberBytes(bits)), planes));
   VectorType wide = b.vecType(lanes_, b.getI32Type());
   Value number;
-  for (const BitPlane &plane : subPlanes_) {
-    Value entry = b.mul(b.divFloor(index, plane.perByte()), kPanel);
-    Value some = arith::ExtUIOp::create(
-        b, wide,
-        b.loadVec(b.vecType(lanes_, b.getI8Type()), run.address,
-                  b.add(b.add(entry, run.row), planes)));
+  int64_t from = 0;
+  for (const BitPlane &plane : getBitPlanes(bits)) {
+    // Byte i holds the numbers of rows i, i + width, …
+    int64_t width = kPanel / plane.perByte(),
+            read = std::min<int64_t>(width, lanes_);
+    Value some = b.loadVec(b.vecType(read, b.getI8Type()), at,
+                           b.add(b.rem(run.row, width), from));
+    SmallVector<int64_t> bytes;
+    SmallVector<int32_t> shifts;
+    for (int64_t i = 0; i < int64_t(lanes_); ++i) {
+      bytes.push_back(i % width);
+      shifts.push_back(int32_t(i / width * plane.bits));
+    }
+    if (read < int64_t(lanes_))
+      some = b.shuffle(some, some, bytes);
+    some = arith::ExtUIOp::create(b, wide, some);
     if (plane.bits != 8) {
-      Value shift = b.toI32(b.mul(b.rem(index, plane.perByte()), plane.bits));
-      some = arith::ShRUIOp::create(b, some, b.splat(shift, lanes_));
-      some = band(b, some, plane.mask());
+      Value shift = b.splat(
+          b.toI32(b.mul(b.divFloor(run.row, width), plane.bits)), lanes_);
+      if (read < int64_t(lanes_))
+        shift = arith::AddIOp::create(
+            b, shift,
+            arith::ConstantOp::create(
+                b, DenseElementsAttr::get(wide, ArrayRef<int32_t>(shifts))));
+      some = band(b, arith::ShRUIOp::create(b, some, shift), plane.mask());
     }
     if (plane.shift != 0)
       some = arith::ShLIOp::create(b, some, splatOf(b, wide, plane.shift));
     number = number ? arith::OrIOp::create(b, number, some) : some;
-    planes += layout_.groupsPerRun / plane.perByte() * kPanel;
+    from += width;
   }
   return number;
 }
@@ -235,7 +315,8 @@ Value BlockWeights::scale(KernelBuilder &b, const Run &run, Value step,
   Value scale = run.scales[run.scales.size() > 1 ? group : 0];
   if (!format().hasTwoLevels())
     return scale;
-  Value number = sub(b, run, layout_.subScales, step, group);
+  Value number =
+      this->number(b, run, layout_.subScales, format().subBits, step, group);
   Type type = number.getType();
   if (format().subSigned) {
     Value unused = splatOf(b, type, 32 - format().subBits);
@@ -249,14 +330,35 @@ Value BlockWeights::scale(KernelBuilder &b, const Run &run, Value step,
       b, scale, arith::SIToFPOp::create(b, b.vecF32(lanes_), number));
 }
 
+/// The minimum, sign included.
 Value BlockWeights::minimum(KernelBuilder &b, const Run &run, Value step,
                             unsigned group) const {
   Value minimum = run.minima[run.minima.size() > 1 ? group : 0];
   if (!format().hasTwoLevels())
     return minimum;
-  Value number = sub(b, run, layout_.subMinima, step, group);
+  Value number =
+      this->number(b, run, layout_.subMinima, format().subBits, step, group);
   return arith::MulFOp::create(
       b, minimum, arith::SIToFPOp::create(b, b.vecF32(lanes_), number));
+}
+
+BlockWeights::Group BlockWeights::loadGroup(KernelBuilder &b, const Run &run,
+                                            Value step, unsigned group) const {
+  Group loaded{scale(b, run, step, group), nullptr, nullptr};
+  if (format().hasMinimum())
+    loaded.minimum = minimum(b, run, step, group);
+  if (format().zeroBits)
+    loaded.zero = number(b, run, layout_.zeros, format().zeroBits, step, group);
+  return loaded;
+}
+
+Value BlockWeights::shift(KernelBuilder &b, const Run &run, Value step,
+                          unsigned group) const {
+  Group loaded = loadGroup(b, run, step, group);
+  if (loaded.minimum)
+    return loaded.minimum;
+  Value zero = arith::SIToFPOp::create(b, b.vecF32(lanes_), loaded.zero);
+  return arith::MulFOp::create(b, loaded.scale, arith::NegFOp::create(b, zero));
 }
 
 Value BlockWeights::quad(KernelBuilder &b, const Run &run, Value step,
@@ -287,29 +389,58 @@ Value BlockWeights::toBytes(KernelBuilder &b, Value codes) const {
                                splatOf(b, codes.getType(), int8_t(flip_)));
 }
 
-/// The values of bytes that were widened to i32.
-Value BlockWeights::unbias(KernelBuilder &b, Value numbers) const {
+/// The weights of bytes of one group that were widened to i32.
+Value BlockWeights::toWeights(KernelBuilder &b, Value numbers,
+                              const Group &group) const {
   auto type = cast<VectorType>(numbers.getType());
-  if (bytes_.bias != 0)
-    numbers = arith::SubIOp::create(b, numbers, splatOf(b, type, bytes_.bias));
-  return arith::SIToFPOp::create(b, type.clone(b.getF32Type()), numbers);
+  VectorType f32 = type.clone(b.getF32Type());
+  // Integers are moved by their bias and zero point, which is exact.
+  Value bias = group.zero;
+  if (bytes_.bias != 0) {
+    Value fixed = splatOf(b, type, bytes_.bias);
+    bias = bias ? arith::AddIOp::create(b, bias, fixed) : fixed;
+  }
+  Value value;
+  if (smallFloat_)
+    value = widenFloat(b, *smallFloat_, numbers);
+  else if (!levels_.empty())
+    value = lookUpFloat(b, levels_, numbers);
+  else
+    value = arith::SIToFPOp::create(
+        b, f32, bias ? arith::SubIOp::create(b, numbers, bias) : numbers);
+  // Two roundings, as blocks are defined.
+  value = arith::MulFOp::create(b, value, group.scale);
+  if (group.minimum)
+    value = arith::AddFOp::create(b, value, group.minimum);
+  return value;
 }
 
-Value BlockWeights::values(KernelBuilder &b, Value bytes, unsigned k) const {
+Value BlockWeights::weights(KernelBuilder &b, Value bytes, unsigned k,
+                            const Group &group) const {
   VectorType wide = b.vecType(lanes_, b.getI32Type());
   Value quads = vector::BitCastOp::create(b, wide, bytes);
   if (bytes_.isSigned) {
     Value up = splatOf(b, wide, 24 - 8 * int(k)), down = splatOf(b, wide, 24);
-    return unbias(b, arith::ShRSIOp::create(
-                         b, arith::ShLIOp::create(b, quads, up), down));
+    return toWeights(
+        b, arith::ShRSIOp::create(b, arith::ShLIOp::create(b, quads, up), down),
+        group);
   }
   Value shift = splatOf(b, wide, 8 * int(k));
-  return unbias(b, band(b, arith::ShRUIOp::create(b, quads, shift), 255));
+  return toWeights(b, band(b, arith::ShRUIOp::create(b, quads, shift), 255),
+                   group);
 }
 
-Value BlockWeights::allValues(KernelBuilder &b, Value bytes) const {
-  VectorType wide = b.vecType(kQuad * lanes_, b.getI32Type());
-  return unbias(b, bytes_.isSigned
-                       ? Value(arith::ExtSIOp::create(b, wide, bytes))
-                       : Value(arith::ExtUIOp::create(b, wide, bytes)));
+Value BlockWeights::allWeights(KernelBuilder &b, Value bytes,
+                               const Group &group) const {
+  assert(lanes_ == 1 && "all bytes are of one row");
+  VectorType wide = b.vecType(kQuad, b.getI32Type());
+  auto spread = [&](Value one) {
+    return one ? b.splat(vector::ExtractOp::create(b, one, 0), kQuad) : one;
+  };
+  Value numbers = bytes_.isSigned
+                      ? Value(arith::ExtSIOp::create(b, wide, bytes))
+                      : Value(arith::ExtUIOp::create(b, wide, bytes));
+  return toWeights(
+      b, numbers,
+      {spread(group.scale), spread(group.minimum), spread(group.zero)});
 }

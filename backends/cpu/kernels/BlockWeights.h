@@ -1,7 +1,7 @@
 //===- BlockWeights.h - Packed blocks in registers --------------*- C++ -*-===//
 //
 // Emits the decoding of weights that BlockLayout packed: codes as bytes for
-// integer dot products, values as f32, scales and minima as f32.
+// integer dot products, values as f32, scales and minima as f32, zero points.
 //
 //===----------------------------------------------------------------------===//
 #ifndef PARE_BACKENDS_CPU_KERNELS_BLOCKWEIGHTS_H
@@ -25,8 +25,8 @@ struct BlockBytes {
 mlir::Value loadScales(KernelBuilder &b, ScaleType type, mlir::Value from,
                        unsigned lanes);
 
-/// Decodes vectors of `lanes` rows of a panel; `row` is the first of them, as
-/// index.
+/// Decodes vectors of `lanes` rows of a panel; `row`, an index and a multiple
+/// of `lanes`, is the first of them.
 class BlockWeights {
 public:
   /// With `isUnsigned`, codes are decoded to unsigned bytes whatever their
@@ -58,32 +58,52 @@ public:
     llvm::SmallVector<mlir::Value, 2> scales, minima;
   };
   Run loadRun(KernelBuilder &b, mlir::Value address, mlir::Value row) const;
-  /// The scale or minimum, sign included, of group `group` of step `step`.
+  /// The scale of group `group` of step `step`.
   mlir::Value scale(KernelBuilder &b, const Run &run, mlir::Value step,
                     unsigned group) const;
-  mlir::Value minimum(KernelBuilder &b, const Run &run, mlir::Value step,
-                      unsigned group) const;
+  /// What is added to scaled codes, sign included: the minimum, or what the
+  /// zero point makes, -scale · zero.
+  mlir::Value shift(KernelBuilder &b, const Run &run, mlir::Value step,
+                    unsigned group) const;
+  bool hasShift() const {
+    return format().hasMinimum() || format().zeroBits != 0;
+  }
+
+  /// What turns bytes of group `group` of step `step` into weights, as
+  /// decodeBlocks does; null: the format has none.
+  struct Group {
+    mlir::Value scale, minimum, zero; ///< f32, f32, i32
+  };
+  Group loadGroup(KernelBuilder &b, const Run &run, mlir::Value step,
+                  unsigned group) const;
 
   /// Bytes of quad `quad` of step `step`, 4 * lanes() of them.
   mlir::Value quad(KernelBuilder &b, const Run &run, mlir::Value step,
                    unsigned quad) const;
-  /// Values of the `k`-th of each quad of `bytes`, as f32.
-  mlir::Value values(KernelBuilder &b, mlir::Value bytes, unsigned k) const;
-  /// Values of all bytes, in order, as f32.
-  mlir::Value allValues(KernelBuilder &b, mlir::Value bytes) const;
+  /// Weights of the `k`-th of each quad of `bytes`, as f32.
+  mlir::Value weights(KernelBuilder &b, mlir::Value bytes, unsigned k,
+                      const Group &group) const;
+  /// Weights of all bytes, in order, where lanes() is 1.
+  mlir::Value allWeights(KernelBuilder &b, mlir::Value bytes,
+                         const Group &group) const;
 
 private:
-  mlir::Value sub(KernelBuilder &b, const Run &run, int64_t planes,
-                  mlir::Value step, unsigned group) const;
+  mlir::Value number(KernelBuilder &b, const Run &run, int64_t planes,
+                     unsigned bits, mlir::Value step, unsigned group) const;
+  mlir::Value minimum(KernelBuilder &b, const Run &run, mlir::Value step,
+                      unsigned group) const;
   mlir::Value toBytes(KernelBuilder &b, mlir::Value codes) const;
-  mlir::Value unbias(KernelBuilder &b, mlir::Value numbers) const;
+  mlir::Value toWeights(KernelBuilder &b, mlir::Value numbers,
+                        const Group &group) const;
 
   BlockLayout layout_;
   unsigned lanes_;
-  llvm::SmallVector<BitPlane, 3> codePlanes_, subPlanes_;
+  llvm::SmallVector<BitPlane, 3> codePlanes_;
   BlockBytes bytes_;
-  int flip_ = 0; ///< bits of a code that are inverted
-  llvm::SmallVector<int8_t, 16> table_;
+  int flip_ = 0;                        ///< bits of a code that are inverted
+  llvm::SmallVector<int8_t, 16> table_; ///< of integers
+  llvm::SmallVector<float, 16> levels_; ///< of other numbers
+  std::optional<SmallFloat> smallFloat_;
 };
 
 } // namespace pare::cpu

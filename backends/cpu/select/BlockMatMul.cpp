@@ -33,14 +33,29 @@ nn::DequantizeOp getCodes(Operation *product) {
   return codes;
 }
 
+/// Why rows of `weight`, in blocks of `format`, are not taken; nullopt: they
+/// are.
+static std::optional<std::string>
+whyNoRows(Value weight, const BlockFormat &format, bool isInteger) {
+  if (std::optional<std::string> why = isInteger
+                                           ? whyNoIntegerBlockKernel(format)
+                                           : whyNoBlockKernel(format))
+    return why;
+  // Blocks of 16 may leave half a step.
+  if (*nn::getConstant(shapeOf(weight).back()) % kBlockStep != 0)
+    return "rows of no multiple of 32 elements have no kernel";
+  return std::nullopt;
+}
+
 std::optional<std::string> whyNoProduct(Operation *op, Operation *product,
                                         const BlockFormat *format) {
   constexpr char known[] =
       "products of blocks take f32 or codes with one scale per 32";
-  if (format)
-    if (std::optional<std::string> why = whyNoBlockKernel(*format))
-      return ("products of " + format->name + ": " + *why).str();
   nn::DequantizeOp codes = getCodes(product);
+  if (format)
+    if (std::optional<std::string> why =
+            whyNoRows(product->getOperand(1), *format, bool(codes)))
+      return ("products of " + format->name + ": " + *why).str();
   if (!codes)
     return getGroup(op).front() == product && isF32(product->getOperand(0))
                ? Tail::whyNot(op, product)
@@ -190,7 +205,8 @@ static std::optional<std::string> whyNotGather(Operation *op, const Isa &) {
       gather ? getBlockFormat(gather.getData()) : nullptr;
   if (!format)
     return "";
-  if (std::optional<std::string> why = whyNoBlockKernel(*format))
+  if (std::optional<std::string> why =
+          whyNoRows(gather.getData(), *format, /*isInteger=*/false))
     return ("rows of " + format->name + ": " + *why).str();
   if (gather.getAxis() != 0 || shapeOf(gather.getData()).size() != 2)
     return "of weights in blocks, whole rows are gathered";

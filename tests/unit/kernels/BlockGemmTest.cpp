@@ -1,7 +1,7 @@
 //===- BlockGemmTest.cpp - Products by weights in blocks ------------------===//
 //
-// Of every storage of GGUF, and so of every format, against sums in double of
-// what decodeBlocks gives.
+// Of every storage of GGUF, and so of every format of files, and of formats
+// that pare quantizes to, against sums in double of what decodeBlocks gives.
 //
 //===----------------------------------------------------------------------===//
 #include "backends/cpu/kernels/BlockGemm.h"
@@ -27,6 +27,56 @@ std::mt19937 &rng() {
 }
 
 float normal() { return std::normal_distribution<float>()(rng()); }
+
+struct Case {
+  const BlockStorage &storage;
+  int64_t k; ///< of a row
+};
+
+/// Every storage of GGUF, and each kind of format that pare quantizes to, with
+/// rows of 576 elements where groups allow that; with `isInteger` those that
+/// take codes.
+std::vector<Case> makeCases(bool isInteger) {
+  std::vector<Case> cases;
+  for (const gguf::TensorType *type : test::getBlockTypes()) {
+    int64_t k = type->elements * (type->elements == 32 ? 3 : 2);
+    cases.push_back({*type->storage, k});
+  }
+  constexpr std::pair<const char *, int64_t> formats[] = {
+      {"int2_g16", 576},
+      {"int3_g32", 576},
+      {"int5_g64", 576},
+      {"int6_g128", 384},
+      {"int8_g64", 576},
+      {"ternary_g64", 576},
+      {"uint2_g16", 576},
+      {"uint3_g32", 576},
+      {"uint4_g64", 576},
+      {"uint5_g16", 96},
+      {"uint6_g256", 512},
+      {"uint8_g64", 576},
+      {"int2_g16_k4x96", 576},
+      {"int3_g32_k6x576", 576},
+      {"int4_g32_k4x192", 576},
+      {"int8_g64_k6x192", 576},
+      {"uint2_g16_k4x576", 576},
+      {"uint4_g32_k6x576", 576},
+      {"uint5_g64_k4x192", 576},
+      {"uint6_g128_k6x256", 512},
+      {"uint8_g32_k6x2048", 2048},
+      {"nf4_g16", 576},
+      {"nf4_g64", 576},
+      {"fp8_e4m3_g32", 576},
+      {"fp8_e5m2_g64", 576},
+  };
+  for (auto [name, k] : formats) {
+    const BlockFormat &format = *findBlockFormat(name);
+    EXPECT_EQ(whyNoBlockKernel(format), std::nullopt) << name;
+    if (!isInteger || !whyNoIntegerBlockKernel(format))
+      cases.push_back({getPlainStorage(format), k});
+  }
+  return cases;
+}
 
 /// A weight in blocks, what it stands for and how kernels take it.
 struct Weight {
@@ -125,15 +175,11 @@ void expectProduct(ArrayRef<float> c, const Weight &weight,
     }
 }
 
-void check(Isa isa, bool isInteger,
+void check(Isa isa, bool isInteger, ArrayRef<Case> cases,
            llvm::function_ref<void(llvm::Module &)> edit = nullptr) {
   constexpr int64_t kRows = 129; // more than a task's
-  for (const gguf::TensorType *type : test::getBlockTypes()) {
-    SCOPED_TRACE(isa.name + " " + type->name.str());
-    const BlockStorage &storage = *type->storage;
-    int64_t k = storage.elements * (storage.elements == 256 ? 2 : 3);
-    if (storage.elements == 64)
-      k = 128;
+  for (auto [storage, k] : cases) {
+    SCOPED_TRACE(isa.name + " " + storage.format.name.str());
     Weight weight(storage, /*n=*/37, k);
     Activations x(kRows, k);
     Product product(isa, weight, isInteger, Extent::runtime(0), edit);
@@ -164,46 +210,84 @@ TEST(BlockGemm, EveryFormatHasAStorage) {
   }
 }
 
+TEST(BlockGemm, FractionsTakeNoCodes) {
+  for (const char *name : {"nf4_g64", "fp8_e4m3_g32", "fp8_e5m2_g128"})
+    EXPECT_EQ(whyNoIntegerBlockKernel(*findBlockFormat(name)),
+              "codebooks other than 16 integers of 8 bits have no integer "
+              "kernel");
+  EXPECT_EQ(makeCases(/*isInteger=*/true).size() + 4,
+            makeCases(/*isInteger=*/false).size());
+}
+
+TEST(BlockGemm, FormatsWithoutKernels) {
+  std::vector<float> levels(256, 0.5f);
+  BlockFormat format{.name = "levels",
+                     .bits = 8,
+                     .group = 32,
+                     .codes = CodeKind::Codebook,
+                     .codebook = levels};
+  EXPECT_TRUE(whyNoBlockKernel(format));
+  // Floats of 8 bits but for one number.
+  llvm::copy(findBlockFormat("fp8_e5m2_g32")->codebook, levels.begin());
+  EXPECT_FALSE(whyNoBlockKernel(format));
+  levels[200] *= 1.25f;
+  EXPECT_TRUE(whyNoBlockKernel(format));
+  EXPECT_TRUE(whyNoBlockKernel(*findBlockFormat("int4_g16_k6x48")));
+}
+
 TEST(BlockGemm, PackedWeightsAreAsLargeAsTheirBits) {
-  for (const BlockFormat &format : getBlockFormats())
-    EXPECT_DOUBLE_EQ(BlockLayout(format).packedBytes(32, 512) * 8.0,
-                     format.getBitsPerWeight() * 32 * 512)
-        << format.name.str();
+  for (auto [storage, k] : makeCases(/*isInteger=*/false))
+    EXPECT_DOUBLE_EQ(BlockLayout(storage.format).packedBytes(32, k) * 8.0,
+                     storage.format.getBitsPerWeight() * 32 * double(k))
+        << storage.format.name.str();
 }
 
 TEST(BlockGemm, CodesOnThisMachine) {
-  check(pare::test::isa("host"), /*isInteger=*/true);
+  check(pare::test::isa("host"), /*isInteger=*/true,
+        makeCases(/*isInteger=*/true));
 }
 
 TEST(BlockGemm, CodesWithPlainInstructions) {
   Isa plain = pare::test::isa("host");
   plain.dot = DotInstr::Plain;
-  check(plain, /*isInteger=*/true);
+  check(plain, /*isInteger=*/true, makeCases(/*isInteger=*/true));
 }
 
 TEST(BlockGemm, CodesWithVnni) {
   for (DotInstr dot : {DotInstr::AvxVnni, DotInstr::Avx512Vnni}) {
     Isa isa = pare::test::isa("host");
     isa.dot = dot;
-    check(isa, /*isInteger=*/true, [](llvm::Module &module) {
-      pare::test::emulateVpdpbusd(module);
-      pare::test::emulateWideVpshufb(module);
-    });
+    check(isa, /*isInteger=*/true, makeCases(/*isInteger=*/true),
+          [](llvm::Module &module) {
+            pare::test::emulateVpdpbusd(module);
+            pare::test::emulateWideVpshufb(module);
+          });
   }
 }
 
 TEST(BlockGemm, FloatActivations) {
-  check(pare::test::isa("host"), /*isInteger=*/false);
-  check(pare::test::isa("x86-64"), /*isInteger=*/false);
+  for (const char *target : {"host", "x86-64"})
+    check(pare::test::isa(target), /*isInteger=*/false,
+          makeCases(/*isInteger=*/false));
+}
+
+TEST(BlockGemm, FloatActivationsInWideVectors) {
+  Isa isa = pare::test::isa("host");
+  isa.f32Lanes = 16;
+  std::vector<Case> cases;
+  for (const char *name :
+       {"nf4_g64", "fp8_e5m2_g64", "uint3_g64", "uint5_g32_k6x576"})
+    cases.push_back({getPlainStorage(*findBlockFormat(name)), 576});
+  check(isa, /*isInteger=*/false, cases, pare::test::emulateWideVpermps);
 }
 
 TEST(BlockGather, RowsAreDecodedExactly) {
   for (const char *target : {"host", "x86-64"})
-    for (const gguf::TensorType *type : test::getBlockTypes()) {
-      Weight weight(*type->storage, /*n=*/37, 512);
+    for (auto [storage, k] : makeCases(/*isInteger=*/false)) {
+      Weight weight(storage, /*n=*/37, k);
       Kernels kernels{pare::test::isa(target)};
       BlockGatherSpec spec;
-      spec.format = &type->storage->format;
+      spec.format = &storage.format;
       spec.n = weight.n;
       spec.k = weight.k;
       spec.count = Extent::runtime(0);
@@ -223,7 +307,7 @@ TEST(BlockGather, RowsAreDecodedExactly) {
         for (int64_t j = 0; j < weight.k; ++j)
           ASSERT_EQ(out[i * weight.k + j],
                     weight.values[rows[i] * weight.k + j])
-              << type->name.str() << " row " << rows[i] << ", " << j;
+              << storage.format.name.str() << " row " << rows[i] << ", " << j;
     }
 }
 

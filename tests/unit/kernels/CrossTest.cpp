@@ -178,6 +178,13 @@ std::vector<Case> makeCases() {
     for (bool isInteger : {true, false})
       cases.push_back(
           makeBlockGemm(*pare::gguf::findTensorType(type)->storage, isInteger));
+  for (const char *name : {"uint5_g16", "uint4_g128", "int3_g32_k6x64"})
+    for (bool isInteger : {true, false})
+      cases.push_back(makeBlockGemm(
+          pare::getPlainStorage(*pare::findBlockFormat(name)), isInteger));
+  for (const char *name : {"nf4_g64", "fp8_e4m3_g32", "fp8_e5m2_g64"})
+    cases.push_back(makeBlockGemm(
+        pare::getPlainStorage(*pare::findBlockFormat(name)), false));
   return cases;
 }
 

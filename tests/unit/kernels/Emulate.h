@@ -64,6 +64,28 @@ inline void emulateWideVpshufb(llvm::Module &module) {
   intrinsic->replaceAllUsesWith(body);
 }
 
+/// The same of vpermps of 512 bits, lane by lane.
+inline void emulateWideVpermps(llvm::Module &module) {
+  llvm::Function *intrinsic =
+      module.getFunction("llvm.x86.avx512.permvar.sf.512");
+  if (!intrinsic)
+    return;
+  auto *body = llvm::Function::Create(intrinsic->getFunctionType(),
+                                      llvm::Function::InternalLinkage,
+                                      "vpermps512", module);
+  body->addFnAttr(llvm::Attribute::NoInline);
+  llvm::IRBuilder<> b(llvm::BasicBlock::Create(module.getContext(), "", body));
+  llvm::Value *result = llvm::PoisonValue::get(body->getReturnType());
+  for (int i = 0; i < 16; ++i) {
+    llvm::Value *lane =
+        b.CreateAnd(b.CreateExtractElement(body->getArg(1), i), 15);
+    result = b.CreateInsertElement(
+        result, b.CreateExtractElement(body->getArg(0), lane), i);
+  }
+  b.CreateRet(result);
+  intrinsic->replaceAllUsesWith(body);
+}
+
 } // namespace pare::test
 
 #endif

@@ -1,4 +1,5 @@
 //===- BlocksTest.cpp - Models with weights in blocks, by kernels ---------===//
+#include "backends/cpu/CpuTarget.h"
 #include "passes/Pipelines.h"
 #include "tests/unit/gguf/RandomBlocks.h"
 #include "tests/unit/passes/TestGraph.h"
@@ -43,15 +44,22 @@ struct BlocksTest : testing::Test {
   OwningOpRef<ModuleOp> module;
   WeightStore weights;
   std::vector<TensorDecision> decisions;
+  cpu::CpuTarget target{test::isa("host"), {}};
 
-  void SetUp() override {
-    module = parseSourceString<ModuleOp>(kModel, &context);
+  void SetUp() override { makeModel(kModel); }
+
+  void makeModel(StringRef text) {
+    module = parseSourceString<ModuleOp>(text, &context);
     ASSERT_TRUE(module);
+    weights = {};
     std::mt19937 rng(5);
     for (auto weight : module->getOps<nn::WeightOp>()) {
       auto type = cast<RankedTensorType>(weight.getType());
+      const gguf::TensorType *ggufType =
+          gguf::findTensorType(*weight.getBlocks());
       const BlockStorage &storage =
-          *gguf::findTensorType(*weight.getBlocks())->storage;
+          ggufType ? *ggufType->storage
+                   : getPlainStorage(*findBlockFormat(*weight.getBlocks()));
       weights.addOwnedBlocks(weight.getSymName(), type, storage,
                              makeBlocks(storage, type.getNumElements(), rng));
     }
@@ -62,6 +70,7 @@ struct BlocksTest : testing::Test {
     PipelineOptions options;
     options.weights = &weights;
     options.blocks.activations = activations;
+    options.blocks.target = &target;
     options.blocks.decisions = &decisions;
     buildPipeline(passes, options);
     ASSERT_TRUE(succeeded(passes.run(*module)));
@@ -115,6 +124,80 @@ TEST_F(BlocksTest, FloatActivations) {
   compare(1e-5, &program);
   ASSERT_EQ(decisions.size(), 4u);
   EXPECT_EQ(decisions[1].reason, "activations stay f32 as --activations says");
+}
+
+/// kModel with other formats of its weights.
+std::string
+withFormats(std::initializer_list<std::pair<StringRef, StringRef>> formats) {
+  std::string text = kModel;
+  for (auto [from, to] : formats) {
+    size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos);
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+TEST_F(BlocksTest, FormatsThatPareQuantizesTo) {
+  for (BlockActivations activations :
+       {BlockActivations::Auto, BlockActivations::F32}) {
+    makeModel(withFormats({{"q8_0", "uint8_g64"},
+                           {"q4_1", "int3_g32_k4x256"},
+                           {"q4_k", "uint4_g128"},
+                           {"q6_k", "uint6_g16_k6x512"}}));
+    decisions.clear();
+    optimize(activations);
+    cpu::Program program;
+    compare(activations == BlockActivations::F32 ? 1e-5 : 1e-2, &program);
+    ASSERT_EQ(decisions.size(), 4u);
+    EXPECT_EQ(decisions[1].format, "int3_g32_k4x256, 3.19 bits");
+    if (activations == BlockActivations::Auto)
+      for (const TensorDecision &decision : decisions)
+        EXPECT_TRUE(StringRef(decision.reason)
+                        .starts_with("activations in int8, one scale per 32"))
+            << decision.reason;
+  }
+}
+
+TEST_F(BlocksTest, CodebooksOfFractionsKeepFloatActivations) {
+  makeModel(withFormats({{"q8_0", "nf4_g64"},
+                         {"q4_1", "fp8_e4m3_g32"},
+                         {"q4_k", "fp8_e5m2_g128"},
+                         {"q6_k", "nf4_g256"}}));
+  optimize(BlockActivations::Auto);
+  module->walk([](nn::DynamicQuantizeOp) { ADD_FAILURE(); });
+  cpu::Program program;
+  compare(1e-5, &program);
+  ASSERT_EQ(decisions.size(), 4u);
+  EXPECT_EQ(decisions[0].format, "nf4_g64, 4.25 bits");
+  EXPECT_EQ(decisions[0].reason,
+            "activations stay f32: codebooks other than 16 integers of 8 bits "
+            "have no integer kernel; rows are looked up");
+}
+
+TEST_F(BlocksTest, RowsOfHalfAStepAreStoredDecoded) {
+  makeModel(R"(
+    nn.weight @w : tensor<8x48xf32> {blocks = "int4_g16"}
+    func.func @main(%x: tensor<2x48xf32>, %i: tensor<3xi32>) -> (tensor<2x8xf32>, tensor<3x48xf32>) {
+      %w = nn.param @w : tensor<8x48xf32>
+      %y = nn.matmul %x, %w {transpose_rhs} : (tensor<2x48xf32>, tensor<8x48xf32>) -> tensor<2x8xf32>
+      %r = nn.gather %w, %i {axis = 0 : i64} : (tensor<8x48xf32>, tensor<3xi32>) -> tensor<3x48xf32>
+      return %y, %r : tensor<2x8xf32>, tensor<3x48xf32>
+    })");
+  optimize(BlockActivations::Auto);
+  std::vector<HostTensor> inputs = {
+      randomTensor(RankedTensorType::get({2, 48}, Float32Type::get(&context)),
+                   7),
+      makeTokens(context, 3)};
+  for (int32_t &index : inputs[1].values<int32_t>())
+    index %= 8;
+  auto expected = orFail(Interpreter(*module, weights).run(inputs));
+  cpu::Program program;
+  auto actual =
+      runSelected(*module, weights, test::isa("host"), inputs, {}, &program);
+  EXPECT_LT(relativeError(actual, expected), 1e-6);
+  for (const cpu::PackedWeight &weight : program.packed)
+    EXPECT_FALSE(StringRef(weight.key).starts_with("blocks:"));
 }
 
 } // namespace
