@@ -35,7 +35,8 @@ public:
       const BlockFormat *format = findBlockFormat(*weight.getBlocks());
       if (!format)
         return weight.emitOpError("has blocks of the unknown format '")
-               << *weight.getBlocks() << "'";
+               << *weight.getBlocks() << "'; there are "
+               << describeBlockFormats();
       std::string reason = rewriteUses(param, *format);
       if (options.decisions && seen.insert(param.getWeight()).second)
         record(weight, *format, reason);

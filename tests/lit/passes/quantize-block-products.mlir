@@ -1,4 +1,4 @@
-// RUN: pare-opt %s -split-input-file -nn-quantize-block-products | FileCheck %s
+// RUN: pare-opt %s -split-input-file -verify-diagnostics -nn-quantize-block-products | FileCheck %s
 
 // Activations get codes once for all products of them; a lookup stays.
 
@@ -57,4 +57,28 @@ func.func @main(%x: tensor<5x64xf32>, %o: tensor<5x2xi32>, %b: tensor<9xi32>) ->
   %0 = nn.expert_matmul %x, %g by %o, %b : (tensor<5x64xf32>, tensor<8x96x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x96xf32>
   %1 = nn.expert_matmul %x, %u by %o, %b : (tensor<5x64xf32>, tensor<8x96x64xf32>, tensor<5x2xi32>, tensor<9xi32>) -> tensor<5x2x96xf32>
   return %0, %1 : tensor<5x2x96xf32>, tensor<5x2x96xf32>
+}
+
+// -----
+
+// Formats that pare quantizes to are found by what they are named after.
+
+// CHECK-LABEL: @main
+// CHECK: nn.dynamic_quantize
+// CHECK: nn.matmul
+nn.weight @a : tensor<96x576xf32> {blocks = "uint4_g32_k6x576"}
+func.func @main(%x: tensor<5x576xf32>) -> tensor<5x96xf32> {
+  %a = nn.param @a : tensor<96x576xf32>
+  %0 = nn.matmul %x, %a {transpose_rhs} : (tensor<5x576xf32>, tensor<96x576xf32>) -> tensor<5x96xf32>
+  return %0 : tensor<5x96xf32>
+}
+
+// -----
+
+// expected-error @+1 {{has blocks of the unknown format 'int9_g32'; there are [u]int<2|3|4|5|6|8>_g<16|}}
+nn.weight @a : tensor<96x64xf32> {blocks = "int9_g32"}
+func.func @main(%x: tensor<5x64xf32>) -> tensor<5x96xf32> {
+  %a = nn.param @a : tensor<96x64xf32>
+  %0 = nn.matmul %x, %a {transpose_rhs} : (tensor<5x64xf32>, tensor<96x64xf32>) -> tensor<5x96xf32>
+  return %0 : tensor<5x96xf32>
 }
