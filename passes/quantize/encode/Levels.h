@@ -1,0 +1,63 @@
+//===- Levels.h - The values that codes stand for ---------------*- C++ -*-===//
+#ifndef PARE_PASSES_QUANTIZE_ENCODE_LEVELS_H
+#define PARE_PASSES_QUANTIZE_ENCODE_LEVELS_H
+
+#include "frontend/weights/BlockFormat.h"
+#include "passes/quantize/encode/Lanes.h"
+#include "llvm/ADT/SmallVector.h"
+#include <algorithm>
+
+namespace pare::encode {
+
+/// Rising distinct values and the nearest one to a number.
+class Levels {
+public:
+  /// The values of a format's codes, before zero points.
+  explicit Levels(const BlockFormat &format);
+  /// All integers from low to high, below 2^22 in magnitude.
+  Levels(int low, int high) : low_(low), high_(high), uniform_(true) {}
+
+  float low() const { return low_; }
+  float high() const { return high_; }
+  /// Whether values are all integers between low and high.
+  bool isUniform() const { return uniform_; }
+  /// Whether -x is a level where x is one.
+  bool isSymmetric() const;
+
+  /// The nearest level of each lane; a tie goes to the even integer or to the
+  /// lower level. Not a number goes to the lowest one.
+  void round(Lanes &lanes) const {
+    if (uniform_) {
+      // Exact below 2^22.
+      constexpr float kMagic = 12582912.0f; // 1.5 * 2^23
+      for (float &x : lanes.at) {
+        x = x > low_ ? x : low_;
+        x = x < high_ ? x : high_;
+        x = (x + kMagic) - kMagic;
+      }
+      return;
+    }
+    Lanes nearest = splat(low_);
+    for (size_t i = 0; i < middles_.size(); ++i)
+      for (int lane = 0; lane < kLanes; ++lane)
+        nearest[lane] =
+            lanes[lane] > middles_[i] ? values_[i + 1] : nearest[lane];
+    lanes = nearest;
+  }
+
+  /// The distance of the levels around `value`; 1 where levels are uniform.
+  float getStep(float value) const;
+
+  /// The code of a level that `round` gave.
+  uint8_t getCode(float value) const;
+
+private:
+  float low_, high_;
+  bool uniform_;
+  llvm::SmallVector<float, 16> values_, middles_; ///< of a codebook
+  llvm::SmallVector<uint8_t, 16> codes_;          ///< of values
+};
+
+} // namespace pare::encode
+
+#endif
