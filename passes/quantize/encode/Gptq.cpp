@@ -43,6 +43,9 @@ Feedback makeFeedback(ArrayRef<double> hessian, ArrayRef<double> cross,
     });
   Matrix upper = factor(moments(order, order), options.damping);
 
+  feedback.pivots.resize(size);
+  Eigen::Map<Eigen::VectorXd>(feedback.pivots.data(), size) =
+      upper.diagonal().cwiseAbs2();
   feedback.errors.resize(size * size);
   Eigen::Map<RowMajor>(feedback.errors.data(), size, size) =
       (upper * upper.diagonal().cwiseInverse().asDiagonal())
@@ -64,26 +67,23 @@ Feedback makeFeedback(ArrayRef<double> hessian, ArrayRef<double> cross,
   return feedback;
 }
 
-/// The weights of scale group `index` as they are once the errors of all
-/// inputs before it are made up for and none of its own has been rounded: as if
-/// each were rounded to just what it is by then.
-static Columns getUpdatedGroup(const Problem &problem, const Columns &target,
-                               const Columns &rest, const Columns &errors,
-                               int64_t block, int64_t index) {
-  int64_t columns = problem.columns, count = problem.format().scaleGroup(),
-          begin = index * count;
-  const float *matrix = problem.feedback.errors.data();
-  Columns group(rest.begin() + begin, rest.begin() + begin + count);
+Columns getUpdated(const Feedback &feedback, int64_t columns,
+                   const Columns &target, const Columns &rest,
+                   const Columns &errors, int64_t block, int64_t begin,
+                   int64_t count) {
+  const float *matrix = feedback.errors.data();
+  Columns updated(rest.begin() + begin, rest.begin() + begin + count);
   addProducts(matrix + begin * columns + block, columns, count,
-              errors.data() + block, begin - block, group.data());
+              errors.data() + block, begin - block, updated.data());
+  // As if each were rounded to just what it is by then.
   Columns moves(count);
   for (int64_t j = 0; j < count; ++j) {
     addProducts(matrix + (begin + j) * columns + begin, columns, 1,
-                moves.data(), j, &group[j]);
+                moves.data(), j, &updated[j]);
     for (int lane = 0; lane < kLanes; ++lane)
-      moves[j][lane] = target[begin + j][lane] - group[j][lane];
+      moves[j][lane] = target[begin + j][lane] - updated[j][lane];
   }
-  return group;
+  return updated;
 }
 
 void roundByGptq(const Problem &problem, Panel &panel) {
@@ -111,8 +111,8 @@ void roundByGptq(const Problem &problem, Panel &panel) {
     for (int64_t j = begin; j < end; ++j) {
       int64_t column = order[j];
       if (!isStatic && j % perScale == 0) {
-        Columns group =
-            getUpdatedGroup(problem, target, rest, errors, begin, j / perScale);
+        Columns group = getUpdated(feedback, columns, target, rest, errors,
+                                   begin, j, perScale);
         GroupData data = getGroup(problem, rest.data(), j / perScale);
         data.weights = group.data();
         problem.fitter.fit(data, j / perScale, panel.scales);

@@ -1,6 +1,8 @@
 //===- Levels.cpp - The values that codes stand for -----------------------===//
 #include "passes/quantize/encode/Levels.h"
 #include "llvm/ADT/STLExtras.h"
+#include <cmath>
+#include <limits>
 
 namespace pare::encode {
 
@@ -30,6 +32,27 @@ Levels::Levels(const BlockFormat &format)
   }
   low_ = values_.front();
   high_ = values_.back();
+  if (!uniform_)
+    fillStarts();
+}
+
+void Levels::fillStarts() {
+  size_t count = middles_.size();
+  middles_.push_back(std::numeric_limits<float>::infinity());
+  for (uint32_t key = 0; key < 1u << (32 - kKeyShift); ++key) {
+    uint32_t bits = key << kKeyShift;
+    float first = llvm::bit_cast<float>(bits),
+          last = llvm::bit_cast<float>(bits | ((1u << kKeyShift) - 1));
+    // Infinity's bucket and those of no numbers have nothing in between.
+    if (std::isnan(last)) {
+      starts_.push_back(std::signbit(last) ? 0 : uint8_t(count));
+      continue;
+    }
+    auto begin = llvm::lower_bound(middles_, std::min(first, last)),
+         end = llvm::lower_bound(middles_, std::max(first, last));
+    starts_.push_back(uint8_t(begin - middles_.begin()));
+    steps_ = std::max(steps_, unsigned(end - begin));
+  }
 }
 
 bool Levels::isSymmetric() const {
@@ -50,7 +73,7 @@ float Levels::getStep(float value) const {
 }
 
 uint8_t Levels::getCode(float value) const {
-  const float *found = llvm::lower_bound(values_, value);
+  auto found = llvm::lower_bound(values_, value);
   assert(found != values_.end() && *found == value && "no level");
   return codes_[found - values_.begin()];
 }

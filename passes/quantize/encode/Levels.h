@@ -4,7 +4,7 @@
 
 #include "frontend/weights/BlockFormat.h"
 #include "passes/quantize/encode/Lanes.h"
-#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/bit.h"
 #include <algorithm>
 
 namespace pare::encode {
@@ -25,7 +25,7 @@ public:
   bool isSymmetric() const;
 
   /// The nearest level of each lane; a tie goes to the even integer or to the
-  /// lower level. Not a number goes to the lowest one.
+  /// lower level. Not a number goes to some level.
   void round(Lanes &lanes) const {
     if (uniform_) {
       // Exact below 2^22.
@@ -37,12 +37,12 @@ public:
       }
       return;
     }
-    Lanes nearest = splat(low_);
-    for (size_t i = 0; i < middles_.size(); ++i)
-      for (int lane = 0; lane < kLanes; ++lane)
-        nearest[lane] =
-            lanes[lane] > middles_[i] ? values_[i + 1] : nearest[lane];
-    lanes = nearest;
+    for (float &x : lanes.at) {
+      unsigned above = starts_[llvm::bit_cast<uint32_t>(x) >> kKeyShift];
+      for (unsigned i = 0; i < steps_; ++i)
+        above += x > middles_[above];
+      x = values_[above];
+    }
   }
 
   /// The distance of the levels around `value`; 1 where levels are uniform.
@@ -52,10 +52,19 @@ public:
   uint8_t getCode(float value) const;
 
 private:
+  /// Numbers with the same sign, exponent and highest bits of the mantissa are
+  /// a bucket.
+  static constexpr unsigned kKeyShift = 20;
+
+  void fillStarts();
+
   float low_, high_;
   bool uniform_;
-  llvm::SmallVector<float, 16> values_, middles_; ///< of a codebook
-  llvm::SmallVector<uint8_t, 16> codes_;          ///< of values
+  std::vector<float> values_, middles_; ///< middles end in infinity
+  std::vector<uint8_t> codes_;          ///< of values
+  /// Of each bucket how many middles are below it; at most `steps_` are in it.
+  std::vector<uint8_t> starts_;
+  unsigned steps_ = 0;
 };
 
 } // namespace pare::encode

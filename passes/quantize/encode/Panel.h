@@ -16,6 +16,7 @@ struct Feedback {
   /// With H = Ũ D Ũᵀ of the damped, ordered moments and Ũ unit upper
   /// triangular: row j, column k < j is Ũ[k, j].
   SquareMatrix errors;
+  std::vector<double> pivots; ///< D; of k 1 / [H⁻¹]_kk over inputs from k on
   /// GPTAQ, transposed likewise: row j, column k < j is P[k, j].
   SquareMatrix asymmetry;
 };
@@ -73,6 +74,14 @@ void descend(const Problem &problem, Panel &panel);
 Feedback makeFeedback(llvm::ArrayRef<double> hessian,
                       llvm::ArrayRef<double> cross, int64_t size,
                       const EncodeOptions &options);
+
+/// Weights [begin, begin + count) as they are once the errors of all inputs
+/// before them are made up for and none of their own was rounded. `rest` has
+/// the errors of inputs before `block` in it; columns are in feedback's order.
+Columns getUpdated(const Feedback &feedback, int64_t columns,
+                   const Columns &target, const Columns &rest,
+                   const Columns &errors, int64_t block, int64_t begin,
+                   int64_t count);
 
 /// Calls `body` for 0 … count - 1, each once, on up to `threads` threads.
 void forEach(int64_t count, unsigned threads,

@@ -78,13 +78,12 @@ static Lanes measure(const GroupData &data, const Levels &levels,
   }
   if (!data.moments)
     return error;
-  for (int64_t k = 0; k < data.size; ++k) {
-    Lanes product = splat(0);
-    addProducts(data.moments + k * data.stride, data.stride, 1, errors.data(),
-                data.size, &product);
+  Columns products(data.size, splat(0));
+  addProducts(data.moments, data.stride, data.size, errors.data(), data.size,
+              products.data());
+  for (int64_t k = 0; k < data.size; ++k)
     for (int lane = 0; lane < kLanes; ++lane)
-      error[lane] += errors[k][lane] * product[lane];
-  }
+      error[lane] += errors[k][lane] * products[k][lane];
   return error;
 }
 

@@ -72,16 +72,50 @@ TEST(ScaleStorage, LargestIsFinite) {
 // Levels
 //===----------------------------------------------------------------------===//
 
+/// A codebook of 8 bits, as floats of 8 bits are: levels of both signs that
+/// get twice as far apart every eighth one; some codes mean the same.
+BlockFormat makeFloatFormat() {
+  static const std::vector<float> levels = [] {
+    std::vector<float> values;
+    for (unsigned code = 0; code < 256; ++code) {
+      unsigned magnitude = std::min(code & 127, 126u);
+      float value = std::ldexp(float(8 + magnitude % 8), magnitude / 8);
+      values.push_back(code & 128 ? -value : value);
+    }
+    return values;
+  }();
+  return {.name = "floats",
+          .bits = 8,
+          .group = 32,
+          .codes = CodeKind::Codebook,
+          .codebook = levels,
+          .scale = ScaleType::F16};
+}
+
+BlockFormat makeZeroPointFormat() {
+  return {.name = "zero_points",
+          .bits = 3,
+          .group = 32,
+          .zeroBits = 3,
+          .scale = ScaleType::F16};
+}
+
 TEST(Levels, RoundToTheNearestOfTheFormat) {
   std::mt19937 random(6);
-  for (const BlockFormat &format : getBlockFormats()) {
+  std::vector<BlockFormat> formats = getBlockFormats().vec();
+  formats.push_back(makeFloatFormat());
+  for (const BlockFormat &format : formats) {
     Levels levels(format);
     float reach = std::max(std::abs(levels.low()), levels.high()) * 1.2f;
     std::uniform_real_distribution<float> numbers(-reach, reach);
-    for (int i = 0; i < 100; ++i) {
+    for (int i = 0; i < 200; ++i) {
       Lanes lanes, rounded;
+      // Of all sizes.
       for (float &lane : lanes.at)
-        lane = numbers(random);
+        lane = std::ldexp(numbers(random), -(i % 12));
+      lanes[i % kLanes] = 0;
+      if (i == 0)
+        lanes[1] = levels.low() + (levels.high() - levels.low()) / 2;
       rounded = lanes;
       levels.round(rounded);
       for (int lane = 0; lane < kLanes; ++lane) {
@@ -238,14 +272,6 @@ TEST_P(ScaleSearches, NearTheBestOfAFineGrid) {
   EXPECT_LT(searched, 0.98 * plain);
 }
 
-BlockFormat makeZeroPointFormat() {
-  return {.name = "zero_points",
-          .bits = 3,
-          .group = 32,
-          .zeroBits = 3,
-          .scale = ScaleType::F16};
-}
-
 INSTANTIATE_TEST_SUITE_P(
     OneLevel, ScaleSearches,
     ::testing::Values(*findBlockFormat("q4_0"), *findBlockFormat("q4_1"),
@@ -304,6 +330,7 @@ TEST(EncodeMatrix, ErrorIsThatOfDecodedPlanes) {
   InputMoments inputs = moments.get();
   std::vector<BlockFormat> formats = getBlockFormats().vec();
   formats.push_back(makeZeroPointFormat());
+  formats.push_back(makeFloatFormat());
   for (const BlockFormat &format : formats)
     for (RoundMethod method : {RoundMethod::Nearest, RoundMethod::Hqq,
                                RoundMethod::Gptq, RoundMethod::GptqDescent}) {
