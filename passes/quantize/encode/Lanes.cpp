@@ -7,22 +7,20 @@ namespace pare::encode {
 /// Columns `in` at a time: 8 KiB, which stay in the first-level cache.
 constexpr int64_t kDepth = 128;
 
-using Vector = float __attribute__((vector_size(sizeof(Lanes))));
-
 template <int kCount>
 [[gnu::always_inline]] static inline void
 addTile(const float *matrix, int64_t stride, const Lanes *in, int64_t depth,
         Lanes *out) {
   Vector sums[kCount];
   for (int i = 0; i < kCount; ++i)
-    sums[i] = reinterpret_cast<const Vector &>(out[i]);
+    sums[i] = vec(out[i]);
   for (int64_t k = 0; k < depth; ++k) {
-    Vector column = reinterpret_cast<const Vector &>(in[k]);
+    Vector column = vec(in[k]);
     for (int i = 0; i < kCount; ++i)
       sums[i] += matrix[i * stride + k] * column;
   }
   for (int i = 0; i < kCount; ++i)
-    reinterpret_cast<Vector &>(out[i]) = sums[i];
+    vec(out[i]) = sums[i];
 }
 
 template <int kCount>

@@ -29,6 +29,15 @@ struct alignas(64) Lanes {
   float operator[](int lane) const { return at[lane]; }
 };
 
+/// Lanes in arithmetic. Only ever a reference to Lanes or a local variable:
+/// how one is passed depends on the CPU.
+using Vector = float __attribute__((vector_size(sizeof(Lanes))));
+
+inline Vector &vec(Lanes &lanes) { return reinterpret_cast<Vector &>(lanes); }
+inline const Vector &vec(const Lanes &lanes) {
+  return reinterpret_cast<const Vector &>(lanes);
+}
+
 inline Lanes splat(float value) {
   Lanes lanes;
   for (float &lane : lanes.at)

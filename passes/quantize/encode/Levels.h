@@ -26,15 +26,14 @@ public:
 
   /// The nearest level of each lane; a tie goes to the even integer or to the
   /// lower level. Not a number goes to some level.
-  void round(Lanes &lanes) const {
+  [[gnu::always_inline]] void round(Lanes &lanes) const {
     if (uniform_) {
       // Exact below 2^22.
       constexpr float kMagic = 12582912.0f; // 1.5 * 2^23
-      for (float &x : lanes.at) {
-        x = x > low_ ? x : low_;
-        x = x < high_ ? x : high_;
-        x = (x + kMagic) - kMagic;
-      }
+      Vector low = low_ + Vector{}, high = high_ + Vector{}, x = vec(lanes);
+      x = x > low ? x : low;
+      x = x < high ? x : high;
+      vec(lanes) = (x + kMagic) - kMagic;
       return;
     }
     for (float &x : lanes.at) {

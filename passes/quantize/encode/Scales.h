@@ -27,16 +27,15 @@ struct GroupScale {
   }
 
   /// The level nearest to `weight`.
-  void round(const Levels &levels, const Lanes &weight, Lanes &value) const {
-    for (int lane = 0; lane < kLanes; ++lane)
-      value[lane] = (weight[lane] - minimum[lane]) * inverse[lane] + zero[lane];
+  [[gnu::always_inline]] void round(const Levels &levels, const Lanes &weight,
+                                    Lanes &value) const {
+    vec(value) = (vec(weight) - vec(minimum)) * vec(inverse) + vec(zero);
     levels.round(value);
   }
 
   /// The weight that a level stands for, as decodeBlocks computes it.
-  void decode(const Lanes &value, Lanes &weight) const {
-    for (int lane = 0; lane < kLanes; ++lane)
-      weight[lane] = scale[lane] * (value[lane] - zero[lane]) + minimum[lane];
+  [[gnu::always_inline]] void decode(const Lanes &value, Lanes &weight) const {
+    vec(weight) = vec(scale) * (vec(value) - vec(zero)) + vec(minimum);
   }
 };
 

@@ -277,6 +277,24 @@ TEST(EncodeDescent, NeverWorseAndOrdered) {
   }
 }
 
+/// Of fewer samples than inputs it does not learn by heart: other inputs lose
+/// less, too.
+TEST(EncodeDescent, HelpsOnOtherInputs) {
+  constexpr int64_t kRows = 32, kColumns = 256;
+  const BlockFormat &format = *findBlockFormat("q4_0");
+  std::vector<float> weights = normal(kRows * kColumns, 65);
+  Matrix w = toMatrix(weights, kRows),
+         inputs = correlatedInputs(kColumns, 1200, 66);
+  Moments few(inputs.leftCols(100)), rest(inputs.rightCols(1000));
+  auto measure = [&](RoundMethod method) {
+    BlockPlanes planes =
+        encode(weights, kRows, format, makeOptions(method), few).planes;
+    return getObjective(w - decode(format, planes, kRows), rest.products);
+  };
+  EXPECT_LT(measure(RoundMethod::GptqDescent),
+            0.8 * measure(RoundMethod::Gptq));
+}
+
 /// Changing one code never helps when sweeps have come to an end.
 TEST(EncodeDescent, EndsWhereNoCodeCanImprove) {
   constexpr int64_t kRows = 8, kColumns = 96;
