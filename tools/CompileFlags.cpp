@@ -87,16 +87,17 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                            "other than 1x1 stay float)"),
                   cl::sub(command)),
       calibrationTokens("calibrate-tokens", cl::value_desc("N"),
-                        cl::desc("Of a language model's texts, drawn evenly "
-                                 "over them (default: 32768)"),
+                        cl::desc("Tokens of texts, drawn evenly over them, "
+                                 "for a language model (default: 32768)"),
                         cl::init(CalibrationOptions().tokens),
                         cl::sub(command)),
       calibrationTexts("calibrate-texts", cl::value_desc("N"),
-                       cl::desc("Of a sentence encoder's, the same (default: "
-                                "256)"),
+                       cl::desc("Texts, drawn evenly, for a sentence "
+                                "encoder (default: 256)"),
                        cl::init(CalibrationOptions().texts), cl::sub(command)),
       calibrationSeed("calibrate-seed", cl::value_desc("N"),
-                      cl::desc("Decides which are drawn (default: 0)"),
+                      cl::desc("Decides which texts and tokens are drawn "
+                               "(default: 0)"),
                       cl::init(0), cl::sub(command)),
       kernels("kernels", cl::init(cpu::Providers::Generated),
               cl::desc("Whose kernels to use"),

@@ -52,7 +52,8 @@ static cl::opt<std::string>
 static CompileFlags flags(command);
 static cl::opt<unsigned> threads("threads", cl::init(0), cl::value_desc("N"),
                                  cl::desc("Threads of each side (default: its "
-                                          "own number)"),
+                                          "own number; half of the machine's "
+                                          "where two run together)"),
                                  cl::sub(command));
 static cl::opt<bool> json("json", cl::desc("Print JSON"), cl::sub(command));
 static cl::opt<bool> quiet("quiet", cl::desc("Print nothing but results"),

@@ -18,7 +18,9 @@ struct EvalOptions {
   uint64_t tokens = 0;    ///< of all chunks; 0: the whole text
   uint64_t texts = 1000;  ///< of a sentence encoder; 0: all
   std::string labels;     ///< file; "": what the data has
-  unsigned threads = 0;   ///< 0: the artifact's own number
+  /// Of each side. 0: the artifact's own number, or half of the machine's where
+  /// both run at the same time.
+  unsigned threads = 0;
 };
 
 /// The two sides; without a second one only what needs none is measured.

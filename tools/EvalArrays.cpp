@@ -298,6 +298,12 @@ Error Evaluator::compare(const Case &input, ArrayRef<NamedArray> model,
                                subjects.against->label + "'");
     figures.name = a.name;
     Matrix x = getRows(a.tensor), y = getRows(b.tensor);
+    for (const Matrix *side : {&x, &y})
+      if (!all_of(side->values, [](float v) { return std::isfinite(v); }))
+        return createStringError(
+            "'" + input.file->path + "': output '" + a.name + "' of '" +
+            (side == &x ? subjects.model : *subjects.against).label +
+            "' has values that are NaN or infinite");
     for (size_t i = 0; i < x.rows(); ++i) {
       figures.cosines.push_back(getCosine(x.row(i), y.row(i)));
       double difference = 0, norm = 0;

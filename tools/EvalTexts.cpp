@@ -3,16 +3,16 @@
 #include "tools/Eval.h"
 #include "tools/data/Tokens.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Threading.h"
 #include <cmath>
 
 using namespace llvm;
 
 namespace pare::tools {
 
-static void addThreads(const EvalOptions &options,
-                       std::vector<std::string> &arguments) {
-  if (options.threads)
-    arguments.push_back("--threads=" + std::to_string(options.threads));
+static void addThreads(unsigned threads, std::vector<std::string> &arguments) {
+  if (threads)
+    arguments.push_back("--threads=" + std::to_string(threads));
 }
 
 //===----------------------------------------------------------------------===//
@@ -104,14 +104,12 @@ makeChunks(const EvalSubjects &subjects, ArrayRef<Document> documents,
 
 /// Runs `artifact` over the chunks; what comes are rows of logits, one for each
 /// position of second halves but the last.
-static Expected<ArtifactStream> startLogits(const Artifact &artifact,
-                                            const std::string &tokens,
-                                            const EvalOptions &options,
-                                            const TemporaryFolder &folder,
-                                            StringRef name) {
+static Expected<ArtifactStream>
+startLogits(const Artifact &artifact, const std::string &tokens,
+            unsigned threads, const TemporaryFolder &folder, StringRef name) {
   std::vector<std::string> arguments = {"perplexity", "--tokens", tokens,
                                         "--logits", "--quiet"};
-  addThreads(options, arguments);
+  addThreads(threads, arguments);
   return ArtifactStream::start(artifact, arguments, folder, name);
 }
 
@@ -131,16 +129,19 @@ predict(const EvalSubjects &subjects, ArrayRef<std::vector<int32_t>> chunks,
   if (Error error = writeArray(path, tokens))
     return std::move(error);
 
-  // Two processes, each of which computes while the other's rows are waited
-  // for: no logits are stored.
+  // Two processes at the same time, with half of the machine each: no logits
+  // are stored.
+  unsigned threads = options.threads;
+  if (!threads && subjects.against)
+    threads = std::max(1u, hardware_concurrency().compute_thread_count() / 2);
   Expected<ArtifactStream> model =
-      startLogits(subjects.model, path, options, folder, "errors");
+      startLogits(subjects.model, path, threads, folder, "errors");
   if (!model)
     return model.takeError();
   std::optional<ArtifactStream> against;
   if (subjects.against) {
     Expected<ArtifactStream> started =
-        startLogits(*subjects.against, path, options, folder, "errors.against");
+        startLogits(*subjects.against, path, threads, folder, "errors.against");
     if (!started)
       return started.takeError();
     against.emplace(std::move(*started));
@@ -253,7 +254,7 @@ static Expected<Matrix> embed(const Artifact &artifact,
                               const TemporaryFolder &folder) {
   std::string path = folder.file("vectors.npy");
   std::vector<std::string> arguments = {"embed", "--output", path, "--quiet"};
-  addThreads(options, arguments);
+  addThreads(options.threads, arguments);
   if (Error error = runArtifact(artifact, arguments, folder, lines).takeError())
     return std::move(error);
   mlir::MLIRContext context;

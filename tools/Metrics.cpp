@@ -1,5 +1,6 @@
 //===- Metrics.cpp - How good a model's results are -----------------------===//
 #include "tools/Metrics.h"
+#include "backends/runtime/Softmax.h"
 #include "llvm/ADT/STLExtras.h"
 #include <cmath>
 #include <numeric>
@@ -40,44 +41,49 @@ double quantile(std::vector<double> values, double share) {
 }
 
 size_t findTop(ArrayRef<float> values) {
-  return size_t(std::max_element(values.begin(), values.end()) -
-                values.begin());
+  float top = rt::largest(values.data(), values.size());
+  return size_t(llvm::find(values, top) - values.begin());
 }
 
 //===----------------------------------------------------------------------===//
 // Language models
 //===----------------------------------------------------------------------===//
 
-/// ln of the sum of e^logits.
-static double logSum(ArrayRef<float> logits, float top) {
-  double sum = 0;
-  for (float logit : logits)
-    sum += double(std::exp(logit - top));
-  return double(top) + std::log(sum);
+/// The sum of weight * (a - b), in an order that does not depend on vector
+/// widths.
+static double sumDifferences(ArrayRef<float> weights, ArrayRef<float> a,
+                             ArrayRef<float> b) {
+  constexpr size_t lanes = 4;
+  double sums[lanes] = {};
+  size_t i = 0;
+  for (; i + lanes <= weights.size(); i += lanes)
+    for (size_t j = 0; j < lanes; ++j)
+      sums[j] += double(weights[i + j]) * (double(a[i + j]) - double(b[i + j]));
+  for (size_t j = 0; i < weights.size(); ++i, ++j)
+    sums[j] += double(weights[i]) * (double(a[i]) - double(b[i]));
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 Prediction measurePrediction(ArrayRef<float> logits, ArrayRef<float> against,
                              int32_t next) {
   Prediction result;
   size_t top = findTop(logits);
-  double sum = logSum(logits, logits[top]);
+  double sum = double(logits[top]) +
+               std::log(rt::sumOfExponentials(logits.data(), logits.size(),
+                                              logits[top]));
   result.loss = sum - double(logits[next]);
   if (against.empty())
     return result;
-  size_t topAgainst = findTop(against);
-  float largest = against[topAgainst];
   // sum p ln(p / q) = sum p (a - b) - ln sum e^a + ln sum e^b, where a and b
   // are the logits of p and q; the sum over p needs no second exponential.
-  double weights = 0, differences = 0;
-  for (auto [a, b] : zip_equal(against, logits)) {
-    double weight = double(std::exp(a - largest));
-    weights += weight;
-    if (weight > 0)
-      differences += weight * (double(a) - double(b));
-  }
-  double sumAgainst = double(largest) + std::log(weights);
+  size_t topAgainst = findTop(against);
+  std::vector<float> weights(against.size());
+  double total = rt::exponentials(against.data(), against.size(),
+                                  against[topAgainst], 1, weights.data());
+  double sumAgainst = double(against[topAgainst]) + std::log(total);
   result.lossAgainst = sumAgainst - double(against[next]);
-  result.kl = std::max(0.0, differences / weights - sumAgainst + sum);
+  result.kl = std::max(0.0, sumDifferences(weights, against, logits) / total -
+                                sumAgainst + sum);
   result.sameTop = top == topAgainst;
   return result;
 }

@@ -30,7 +30,8 @@ Estimate estimateShare(uint64_t yes, uint64_t count);
 /// interpolation between neighbours, as numpy.quantile.
 double quantile(std::vector<double> values, double share);
 
-/// Index of the largest of `values`, the first of equals.
+/// Index of the largest of `values`, the first of equals; their number where
+/// one of them is NaN.
 size_t findTop(llvm::ArrayRef<float> values);
 
 //===----------------------------------------------------------------------===//
@@ -45,8 +46,8 @@ struct Prediction {
   bool sameTop = false; ///< the likeliest token is the reference's
 };
 
-/// From rows of logits [vocabulary]; `against` may be empty. Exponentials are
-/// of f32, sums in double: KL is exact to about 1e-7.
+/// From rows of finite logits [vocabulary]; `against` may be empty.
+/// Exponentials are of f32, sums in double: KL is exact to about 1e-7.
 Prediction measurePrediction(llvm::ArrayRef<float> logits,
                              llvm::ArrayRef<float> against, int32_t next);
 
