@@ -12,9 +12,10 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 import bad_models
-from oracle import artifact, corpus, language_models
+from oracle import artifact, corpus, decoders, language_models
 from oracle.models import BUILD, CLASSIFIER, MINILM
 from test_bad_input import check_refused
+from test_chat import add_tokenizer
 
 TOKENIZE = BUILD / "tests" / "unit" / "tokenizer" / "pare-tokenize"
 CONTEXT = 128
@@ -220,6 +221,29 @@ def test_bad_texts(name, compiled, tmp_path):
     done = pare("compile", MINILM.source, "-o", out, INT8, "--quiet", "--calibrate", tmp_path / name, check=False)
     check_refused(done, "--calibrate: ", message)
     assert not out.exists()
+
+
+def test_sides_that_cannot_be_compared(tmp_path):
+    """Small decoders: a shorter context, and other tokens for the same text."""
+    text = tmp_path / "text.txt"
+    text.write_text("abcdefghij" * 20)
+    binaries = {}
+    cases = (("plain", [], {}), ("short", ["--context=32"], {}), ("swapped", [], {"a": 65, "b": 64}))
+    for name, flags, vocabulary in cases:
+        source = tmp_path / f"{name}-source"
+        source.mkdir()
+        decoders.make("llama", source, [1])
+        add_tokenizer(source, "")
+        file = source / "tokenizer.json"
+        table = json.loads(file.read_text())
+        table["model"]["vocab"].update(vocabulary)
+        file.write_text(json.dumps(table))
+        binaries[name] = artifact.compile(source, tmp_path / name, *flags)
+    plain, flags = binaries["plain"], ["--data", text, "--context=64", "--quiet"]
+    assert evaluate(plain, "--against", plain, *flags)["kl"]["max"] == 0
+    for other, words in (("short", [str(binaries["short"]), "--context is 64, the model's context is 32"]),
+                         ("swapped", ["different tokens for the same text"])):
+        check_refused(pare("eval", plain, "--against", binaries[other], *flags, check=False), *words)
 
 
 def test_bad_eval(compiled, smol, tmp_path):

@@ -95,7 +95,8 @@ Expected<EncoderShape> getEncoderShape(mlir::func::FuncOp entry,
   nn::Shape shape = nn::getShape(getType(ids));
   EncoderShape result{getBounds(entry, shape[0]), getBounds(entry, shape[1]),
                       0};
-  result.maxTokens = uint64_t(result.length.high);
+  constexpr int64_t longest = 1 << 20; // where nothing bounds it
+  result.maxTokens = uint64_t(std::min(result.length.high, longest));
   if (encoder.maxTokens)
     result.maxTokens = std::min(result.maxTokens, uint64_t(encoder.maxTokens));
   return result;
