@@ -77,15 +77,14 @@ Error Reader::drawTexts(std::vector<Document> documents,
   for (size_t index :
        drawSpread(documents.size(), options.texts, options.seed)) {
     const Document &document = documents[index];
-    Expected<std::vector<int32_t>> ids =
-        tokenizer.encode(document, shape->maxTokens);
-    if (!ids)
+    Expected<uint64_t> count =
+        stream.add(document, tokenizer, shape->maxTokens);
+    if (!count)
       return createStringError(document.where + ": " +
-                               toString(ids.takeError()));
-    stream.add(*ids, document.text.size(), tokenizer);
-    data.tokens += ids->size();
-    texts.push_back(std::move(*ids));
+                               toString(count.takeError()));
+    texts.push_back(ArrayRef(stream.tokens).take_back(*count).vec());
   }
+  data.tokens = stream.tokens.size();
   if (std::optional<std::string> strange = stream.findStrange())
     data.warnings.push_back(std::move(*strange));
   auto batch = size_t(std::max<int64_t>(1, shape->batch.low));

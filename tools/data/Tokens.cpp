@@ -79,10 +79,13 @@ TextTokenizer::encodeText(StringRef text, uint32_t flags,
   return std::move(ids);
 }
 
-Expected<std::vector<int32_t>> TextTokenizer::encode(const Document &document,
-                                                     uint64_t capacity) const {
-  if (document.messages.empty() || tables->chat.empty())
-    return encodeText(document.text, 0, capacity);
+bool TextTokenizer::isPlain(const Document &document) const {
+  return document.messages.empty() || tables->chat.empty();
+}
+
+Expected<std::string> TextTokenizer::render(const Document &document) const {
+  if (isPlain(document))
+    return document.text;
   rt::ChatInput input;
   input.messages = {document.messages.data(), document.messages.size()};
   input.tools = {document.tools.data(), document.tools.size()};
@@ -90,8 +93,17 @@ Expected<std::vector<int32_t>> TextTokenizer::encode(const Document &document,
   rt::Message error;
   if (!tables->chatReader.render(input, prompt, error))
     return createStringError(document.where + ": " + error.c_str());
-  return encodeText({prompt.str().data, prompt.size}, PARE_TOKENIZER_NO_SPECIAL,
-                    capacity);
+  return std::string(prompt.str().data, prompt.size);
+}
+
+Expected<std::vector<int32_t>> TextTokenizer::encode(const Document &document,
+                                                     uint64_t capacity) const {
+  if (isPlain(document))
+    return encodeText(document.text, 0, capacity);
+  Expected<std::string> text = render(document);
+  if (!text)
+    return text.takeError();
+  return encodeText(*text, PARE_TOKENIZER_NO_SPECIAL, capacity);
 }
 
 std::optional<int32_t> TextTokenizer::getBegin() const {
@@ -108,23 +120,40 @@ std::optional<int32_t> TextTokenizer::getBegin() const {
 // Streams
 //===----------------------------------------------------------------------===//
 
-void TokenStream::add(ArrayRef<int32_t> ids, uint64_t textBytes,
-                      const TextTokenizer &tokenizer) {
-  append_range(tokens, ids);
-  bytes += textBytes;
-  unknown += count_if(ids, [&](int32_t id) { return tokenizer.isUnknown(id); });
+Expected<uint64_t> TokenStream::add(const Document &document,
+                                    const TextTokenizer &tokenizer,
+                                    uint64_t capacity) {
+  Expected<std::vector<int32_t>> ids = tokenizer.encode(document, capacity);
+  if (!ids)
+    return ids.takeError();
+  append_range(tokens, *ids);
+  if (tokenizer.isPlain(document)) {
+    const PareTokenizer &table = tokenizer.getTable();
+    special += table.num_before + table.num_after;
+    bytes += document.text.size();
+  } else {
+    Expected<std::string> text = tokenizer.render(document);
+    if (!text)
+      return text.takeError();
+    bytes += text->size();
+  }
+  unknown +=
+      count_if(*ids, [&](int32_t id) { return tokenizer.isUnknown(id); });
+  return ids->size();
 }
 
 std::optional<std::string> TokenStream::findStrange() const {
-  if (tokens.empty())
+  constexpr uint64_t few = 32;
+  if (tokens.size() < special + few)
     return std::nullopt;
-  double share = double(unknown) / double(tokens.size());
+  auto count = double(tokens.size() - special);
+  double share = double(unknown) / count;
   if (share > 0.2)
     return formatv("{0:f0}% of the tokens stand for what the vocabulary lacks: "
                    "is this the text that the model is for?",
                    100 * share)
         .str();
-  double perToken = double(bytes) / double(tokens.size());
+  double perToken = double(bytes) / count;
   if (perToken < 1.6)
     return formatv("a token is {0:f1} bytes of the text, where text that a "
                    "vocabulary was made for has about 4: is this the text that "
@@ -141,19 +170,17 @@ Expected<TokenStream> encodeAll(ArrayRef<Document> documents,
   TokenStream stream;
   PhaseProgress progress(listener, "tokenize", documents.size());
   for (const Document &document : documents) {
-    Expected<std::vector<int32_t>> ids = tokenizer.encode(document);
-    if (!ids)
-      return ids.takeError();
-    for (int32_t id : *ids)
+    Expected<uint64_t> count = stream.add(document, tokenizer);
+    if (!count)
+      return count.takeError();
+    for (int32_t id : ArrayRef(stream.tokens).take_back(*count))
       if (vocabulary && (id < 0 || id >= vocabulary))
         return createStringError(document.where + ": token " + Twine(id) +
                                  " of the tokenizer is beyond the model's " +
                                  Twine(vocabulary));
-    stream.add(*ids, document.text.size(), tokenizer);
     progress.finish();
   }
-  size_t special = tokenizer.getBegin() ? 1 : 0;
-  if (stream.tokens.size() <= special * documents.size())
+  if (stream.tokens.size() <= stream.special)
     return createStringError("the texts have no tokens");
   return std::move(stream);
 }

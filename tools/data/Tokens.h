@@ -36,6 +36,10 @@ public:
   /// does it. Fails where the template refuses the conversation.
   llvm::Expected<std::vector<int32_t>> encode(const Document &document,
                                               uint64_t capacity = 0) const;
+  /// The text that encode() sees: a conversation as the template has it.
+  llvm::Expected<std::string> render(const Document &document) const;
+  /// Whether that is plain text, with special tokens around it.
+  bool isPlain(const Document &document) const;
 
   /// The token that begins texts, where the tokenizer has one.
   std::optional<int32_t> getBegin() const;
@@ -59,12 +63,18 @@ struct TokenStream {
   uint64_t bytes = 0;   ///< of the texts
   uint64_t unknown = 0; ///< tokens that TextTokenizer::isUnknown
 
-  /// Appends a text's tokens.
-  void add(llvm::ArrayRef<int32_t> ids, uint64_t textBytes,
-           const TextTokenizer &tokenizer);
+  uint64_t special = 0; ///< tokens around texts
+
+  /// Appends the tokens of `document`, cut to `capacity` where that is not 0;
+  /// returns how many. Fails as TextTokenizer::encode.
+  llvm::Expected<uint64_t> add(const Document &document,
+                               const TextTokenizer &tokenizer,
+                               uint64_t capacity = 0);
   /// What makes it likely that the model was made for other text: nullopt, or
   /// one line. More than a fifth of the tokens unknown, or fewer than 1.6 bytes
-  /// to a token, where prose in a language of the vocabulary has about 4.
+  /// to a token, where prose in a language of the vocabulary has about 4;
+  /// tokens around texts do not count, and of fewer than 32 others nothing is
+  /// said.
   std::optional<std::string> findStrange() const;
 };
 

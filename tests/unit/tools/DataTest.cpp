@@ -253,18 +253,19 @@ TEST_F(DataTest, ConversationsGoThroughTheTemplate) {
 
 TEST_F(DataTest, StrangeTextIsToldOf) {
   TextTokenizer tokenizer = openTokenizer();
-  auto strange = [&](StringRef text) {
-    Document document{text.str(), "", "", "x"};
-    return encodeAll({document}, tokenizer, 9, nullptr)->findStrange();
+  auto strange = [&](StringRef text, unsigned times = 20) {
+    std::vector<Document> documents(times, {text.str(), "", "", "x"});
+    return encodeAll(documents, tokenizer, 9, nullptr)->findStrange();
   };
-  // One in six tokens unknown, then one in three.
+  // One in five tokens unknown, then two in four.
   EXPECT_FALSE(strange("assistant user assistant user zzz"));
   ASSERT_TRUE(strange("assistant zzz zzz user"));
-  EXPECT_NE(strange("assistant zzz zzz user")->find("40% of the tokens"),
+  EXPECT_NE(strange("assistant zzz zzz user")->find("50% of the tokens"),
             std::string::npos);
-  // Three bytes in three tokens.
+  // Three bytes in two tokens: the one that begins is no text.
   ASSERT_TRUE(strange("a b"));
-  EXPECT_NE(strange("a b")->find("1.0 bytes"), std::string::npos);
+  EXPECT_NE(strange("a b")->find("1.5 bytes"), std::string::npos);
+  EXPECT_FALSE(strange("a b", 2)); // too few to say
 }
 
 TEST(Chunks, BeginAsTextsDo) {
