@@ -39,15 +39,42 @@ llvm::Expected<Artifact> openArtifact(CompileOptions options,
                                       Console &console);
 
 /// Runs a command of an artifact and returns its standard output. Fails with
-/// the artifact's own error line.
+/// the artifact's own error line. `input`: a file that is its standard input.
 llvm::Expected<std::string> runArtifact(const Artifact &artifact,
                                         llvm::ArrayRef<std::string> arguments,
-                                        const TemporaryFolder &folder);
+                                        const TemporaryFolder &folder,
+                                        llvm::StringRef input = "");
 
 /// The same where standard output is JSON.
 llvm::Expected<llvm::json::Value>
 queryArtifact(const Artifact &artifact, llvm::ArrayRef<std::string> arguments,
               const TemporaryFolder &folder);
+
+/// A command of an artifact whose standard output is read while it runs: it
+/// waits where nobody reads.
+class ArtifactStream {
+public:
+  /// `name` is a file in `folder` that no other stream has.
+  static llvm::Expected<ArtifactStream>
+  start(const Artifact &artifact, llvm::ArrayRef<std::string> arguments,
+        const TemporaryFolder &folder, const llvm::Twine &name);
+  ArtifactStream(ArtifactStream &&other);
+  /// Ends the command where it is.
+  ~ArtifactStream();
+
+  /// Fills `bytes`; fails with the artifact's own error line if it ends before.
+  llvm::Error read(llvm::MutableArrayRef<char> bytes);
+  /// Waits for the command's end, which must be without errors and output.
+  llvm::Error finish();
+
+private:
+  ArtifactStream() = default;
+  llvm::Error fail(llvm::StringRef cause);
+  int wait();
+
+  std::string label, errors; ///< file of its standard error
+  int descriptor = -1, process = -1;
+};
 
 } // namespace pare::tools
 

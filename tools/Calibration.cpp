@@ -1,59 +1,124 @@
 //===- Calibration.cpp - The --calibrate option ---------------------------===//
 #include "tools/Calibration.h"
+#include "passes/reference/Interpreter.h"
 #include "tools/Arrays.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
+#include <cmath>
 
 using namespace llvm;
 
 namespace pare::tools {
 
-/// Files of the given files and folders.
-static Expected<std::vector<std::string>>
-listFiles(ArrayRef<std::string> paths) {
-  std::vector<std::string> files;
-  for (const std::string &path : paths) {
-    if (!sys::fs::is_directory(path)) {
-      files.push_back(path);
-      continue;
-    }
-    std::vector<std::string> members;
-    std::error_code error;
-    for (sys::fs::directory_iterator it(path, error), end; it != end && !error;
-         it.increment(error))
-      if (!sys::path::filename(it->path()).starts_with(".") &&
-          sys::fs::is_regular_file(it->path()))
-        members.push_back(it->path());
-    if (error)
-      return createStringError("--calibrate: cannot read '" + path +
-                               "': " + error.message());
-    if (members.empty())
-      return createStringError("--calibrate: no files in '" + path + "'");
-    llvm::sort(members);
-    files.insert(files.end(), members.begin(), members.end());
-  }
-  return std::move(files);
-}
-
 namespace {
 class Reader {
 public:
-  Reader(mlir::func::FuncOp entry, ArrayRef<emit::ImageInput> images)
-      : entry(entry), images(images) {}
-  Error read(StringRef path);
-  std::vector<Sample> samples;
+  Reader(const CalibrationOptions &options, Model &model,
+         ArrayRef<emit::ImageInput> images, const ProgressFn &listener)
+      : options(options), model(model), entry(nn::getEntry(*model.module)),
+        images(images), listener(listener) {}
+  Error read(ArrayRef<DataFile> files);
+  CalibrationData data;
 
 private:
-  Expected<std::vector<NamedArray>> readArraysOf(StringRef path);
-  void split(Sample sample);
+  Error readTexts(ArrayRef<Document> documents);
+  Error chunkTexts(ArrayRef<Document> documents,
+                   const TextTokenizer &tokenizer);
+  Error drawTexts(std::vector<Document> documents,
+                  const TextTokenizer &tokenizer);
+  Error readSamples(const DataFile &file);
+  Expected<std::vector<NamedArray>> readArraysOf(const DataFile &file);
+  void split(Sample sample, std::vector<Sample> &samples);
+  Error check(const Sample &sample);
 
+  const CalibrationOptions &options;
+  Model &model;
   mlir::func::FuncOp entry;
   ArrayRef<emit::ImageInput> images;
+  const ProgressFn &listener;
 };
 } // namespace
 
-Expected<std::vector<NamedArray>> Reader::readArraysOf(StringRef path) {
-  if (!isPicture(path))
+//===----------------------------------------------------------------------===//
+// Texts
+//===----------------------------------------------------------------------===//
+
+/// Language models: samples of `options.chunk` tokens.
+Error Reader::chunkTexts(ArrayRef<Document> documents,
+                         const TextTokenizer &tokenizer) {
+  const DecoderInfo &decoder = *model.decoder;
+  Expected<uint64_t> most = getMaxChunk(entry, decoder);
+  if (!most)
+    return most.takeError();
+  uint64_t size = std::clamp<uint64_t>(options.chunk, 2, *most);
+  Expected<TokenStream> stream =
+      encodeAll(documents, tokenizer, decoder.vocabulary, listener);
+  if (!stream)
+    return stream.takeError();
+  if (std::optional<std::string> strange = stream->findStrange())
+    data.warnings.push_back(std::move(*strange));
+  auto chunks = cutChunks(stream->tokens, size, tokenizer.getBegin(),
+                          /*keepsRest=*/true);
+  uint64_t wanted = std::max<uint64_t>(1, options.tokens / size);
+  for (size_t index : drawSpread(chunks.size(), wanted, options.seed)) {
+    data.tokens += chunks[index].size();
+    data.samples.push_back(
+        makeDecoderSample(entry, decoder, chunks[index], options.outputs));
+  }
+  return Error::success();
+}
+
+/// Sentence encoders: samples of the smallest batch.
+Error Reader::drawTexts(std::vector<Document> documents,
+                        const TextTokenizer &tokenizer) {
+  Expected<EncoderShape> shape = getEncoderShape(entry, *model.encoder);
+  if (!shape)
+    return shape.takeError();
+  TokenStream stream;
+  std::vector<std::vector<int32_t>> texts;
+  for (size_t index :
+       drawSpread(documents.size(), options.texts, options.seed)) {
+    const Document &document = documents[index];
+    Expected<uint64_t> count =
+        stream.add(document, tokenizer, shape->maxTokens);
+    if (!count)
+      return createStringError(document.where + ": " +
+                               toString(count.takeError()));
+    texts.push_back(ArrayRef(stream.tokens).take_back(*count).vec());
+  }
+  data.tokens = stream.tokens.size();
+  if (std::optional<std::string> strange = stream.findStrange())
+    data.warnings.push_back(std::move(*strange));
+  auto batch = size_t(std::max<int64_t>(1, shape->batch.low));
+  for (ArrayRef<std::vector<int32_t>> rest = texts; !rest.empty();
+       rest = rest.drop_front(std::min(batch, rest.size())))
+    data.samples.push_back(
+        makeEncoderSample(entry, *shape, rest.take_front(batch), tokenizer));
+  return Error::success();
+}
+
+Error Reader::readTexts(ArrayRef<Document> documents) {
+  const std::vector<uint8_t> &table =
+      model.decoder ? model.decoder->tokenizer : model.encoder->tokenizer;
+  if (table.empty())
+    return createStringError("texts need a tokenizer, which " + model.name +
+                             " has not: give .npz files");
+  Expected<TextTokenizer> tokenizer =
+      TextTokenizer::open(table,
+                          model.decoder ? ArrayRef(model.decoder->chatTemplate)
+                                        : ArrayRef<uint8_t>(),
+                          model.name);
+  if (!tokenizer)
+    return tokenizer.takeError();
+  return model.decoder ? chunkTexts(documents, *tokenizer)
+                       : drawTexts(documents, *tokenizer);
+}
+
+//===----------------------------------------------------------------------===//
+// Arrays and pictures
+//===----------------------------------------------------------------------===//
+
+Expected<std::vector<NamedArray>> Reader::readArraysOf(const DataFile &file) {
+  StringRef path = file.path;
+  if (!file.isPicture())
     return readArrays(path, *entry.getContext());
   if (images.empty())
     return createStringError("'" + path +
@@ -72,7 +137,7 @@ Expected<std::vector<NamedArray>> Reader::readArraysOf(StringRef path) {
 }
 
 /// Adds `sample`, in parts where its arrays hold several of a fixed batch.
-void Reader::split(Sample sample) {
+void Reader::split(Sample sample, std::vector<Sample> &samples) {
   int64_t parts = 0;
   for (auto [arg, tensor] : zip_equal(entry.getArguments(), sample)) {
     nn::Shape shape = nn::getShape(arg.getType());
@@ -101,12 +166,37 @@ void Reader::split(Sample sample) {
   }
 }
 
-Error Reader::read(StringRef path) {
-  Expected<std::vector<NamedArray>> arrays = readArraysOf(path);
+/// Shapes within the entry's, and numbers that are numbers.
+Error Reader::check(const Sample &sample) {
+  if (Error error = bindSymbols(entry, sample).takeError())
+    return error;
+  for (auto [arg, tensor] : zip_equal(entry.getArguments(), sample)) {
+    std::string name = ("input '" + nn::getValueName(arg) + "'").str();
+    for (auto [axis, dim] : enumerate(nn::getShape(arg.getType()))) {
+      DimBounds bounds = getBounds(entry, dim);
+      int64_t size = tensor.shape()[axis];
+      if (size < bounds.low || size > bounds.high)
+        return createStringError(
+            name + " has size " + Twine(size) + " on axis " + Twine(axis) +
+            ", expected " + Twine(bounds.low) + " to " + Twine(bounds.high));
+    }
+    if (!mlir::isa<mlir::FloatType>(tensor.element()))
+      continue;
+    auto bad = count_if(tensor.read<float>(),
+                        [](float value) { return !std::isfinite(value); });
+    if (bad)
+      return createStringError(name + " has " + Twine(bad) +
+                               " values that are NaN or infinite");
+  }
+  return Error::success();
+}
+
+Error Reader::readSamples(const DataFile &file) {
+  Expected<std::vector<NamedArray>> arrays = readArraysOf(file);
   if (!arrays)
-    return createStringError("--calibrate: " + toString(arrays.takeError()));
+    return arrays.takeError();
   auto fail = [&](const Twine &message) {
-    return createStringError("--calibrate: '" + path + "' " + message);
+    return createStringError("'" + file.path + "' " + message);
   };
   if (arrays->size() == 1 && arrays->front().name.empty()) {
     if (entry.getNumArguments() != 1)
@@ -129,27 +219,61 @@ Error Reader::read(StringRef path) {
       raw_string_ostream(expected) << element;
       return fail("array '" + name + "' is not " + expected);
     }
+    if (it->tensor.size() == 0)
+      return fail("array '" + name + "' is empty");
     sample.push_back(it->tensor);
   }
-  split(std::move(sample));
+  std::vector<Sample> samples;
+  split(std::move(sample), samples);
+  auto begin = size_t(file.begin * double(samples.size())),
+       end = size_t(file.end * double(samples.size()));
+  if (begin == end)
+    return createStringError("this share of '" + file.path +
+                             "' has no samples");
+  for (Sample &part : MutableArrayRef(samples).slice(begin, end - begin)) {
+    if (Error error = check(part))
+      return fail(toString(std::move(error)));
+    data.samples.push_back(std::move(part));
+  }
   return Error::success();
 }
 
-Expected<std::vector<Sample>> readCalibration(ArrayRef<std::string> paths,
-                                              mlir::func::FuncOp entry,
-                                              ArrayRef<emit::ImageInput> images,
-                                              const ProgressFn &listener) {
-  Expected<std::vector<std::string>> files = listFiles(paths);
-  if (!files)
-    return files.takeError();
-  Reader reader(entry, images);
-  PhaseProgress progress(listener, "read samples", files->size());
-  for (const std::string &file : *files) {
-    if (Error error = reader.read(file))
-      return std::move(error);
-    progress.finish();
+Error Reader::read(ArrayRef<DataFile> files) {
+  std::vector<Document> documents;
+  bool readsTexts = model.decoder || model.encoder;
+  {
+    PhaseProgress progress(listener, "read samples", files.size());
+    for (const DataFile &file : files) {
+      bool isText = file.isText() || file.isJsonLines();
+      if (isText && !readsTexts)
+        return createStringError(
+            "'" + file.path +
+            "' is no array or picture, and the model has no tokenizer for "
+            "texts: give .npz, .npy, PNG or JPEG files");
+      if (Error error =
+              isText ? readDocuments(file, bool(model.encoder), documents)
+                     : readSamples(file))
+        return error;
+      progress.finish();
+    }
   }
-  return std::move(reader.samples);
+  return documents.empty() ? Error::success() : readTexts(documents);
+}
+
+Expected<CalibrationData> readCalibration(const CalibrationOptions &options,
+                                          Model &model,
+                                          ArrayRef<emit::ImageInput> images,
+                                          const ProgressFn &listener) {
+  auto fail = [](Error error) {
+    return createStringError("--calibrate: " + toString(std::move(error)));
+  };
+  Expected<std::vector<DataFile>> files = findDataFiles(options.paths);
+  if (!files)
+    return fail(files.takeError());
+  Reader reader(options, model, images, listener);
+  if (Error error = reader.read(*files))
+    return fail(std::move(error));
+  return std::move(reader.data);
 }
 
 } // namespace pare::tools

@@ -20,6 +20,7 @@ Subcommand compileCommand();
 Subcommand inspectCommand();
 Subcommand benchCommand();
 Subcommand diffCommand();
+Subcommand evalCommand();
 Subcommand tuneCommand();
 
 /// Loads every dialect that the compiler uses.

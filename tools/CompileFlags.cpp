@@ -81,10 +81,24 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                 cl::sub(command)),
       calibration("calibrate", cl::CommaSeparated,
                   cl::value_desc("folder|file,…"),
-                  cl::desc("Samples (.npz, .npy, pictures) for the scales of "
-                           "int8 activations (default: none, "
-                           "convolutions other than 1x1 stay float)"),
+                  cl::desc("Samples for the scales of int8 activations: texts, "
+                           ".jsonl, .npz, .npy, pictures; a share of each as "
+                           "prose.txt:0%-50% (default: none, convolutions "
+                           "other than 1x1 stay float)"),
                   cl::sub(command)),
+      calibrationTokens("calibrate-tokens", cl::value_desc("N"),
+                        cl::desc("Tokens of texts, drawn evenly over them, "
+                                 "for a language model (default: 32768)"),
+                        cl::init(CalibrationOptions().tokens),
+                        cl::sub(command)),
+      calibrationTexts("calibrate-texts", cl::value_desc("N"),
+                       cl::desc("Texts, drawn evenly, for a sentence "
+                                "encoder (default: 256)"),
+                       cl::init(CalibrationOptions().texts), cl::sub(command)),
+      calibrationSeed("calibrate-seed", cl::value_desc("N"),
+                      cl::desc("Decides which texts and tokens are drawn "
+                               "(default: 0)"),
+                      cl::init(0), cl::sub(command)),
       kernels("kernels", cl::init(cpu::Providers::Generated),
               cl::desc("Whose kernels to use"),
               cl::values(clEnumValN(cpu::Providers::Generated, "generated",
@@ -113,19 +127,33 @@ CompileOptions CompileFlags::get() {
   options.adapterMode = adapters.mode;
   options.images = images;
   options.keepFloat = keepFloat;
-  options.calibration = calibration;
+  options.calibration.paths = calibration;
+  options.calibration.tokens = calibrationTokens;
+  options.calibration.texts = calibrationTexts;
+  options.calibration.seed = calibrationSeed;
   options.kernels = kernels;
   options.timings = timings;
   return options;
 }
 
-std::string CompileFlags::findGiven() {
-  const std::reference_wrapper<const cl::Option> all[] = {
-      quantize,  activations,      target,        context,
-      cache,     adapters.folders, adapters.mode, images,
-      keepFloat, calibration,      kernels,       timings};
+std::string CompileFlags::findGiven(StringRef except) {
+  const std::reference_wrapper<const cl::Option> all[] = {quantize,
+                                                          activations,
+                                                          target,
+                                                          context,
+                                                          cache,
+                                                          adapters.folders,
+                                                          adapters.mode,
+                                                          images,
+                                                          keepFloat,
+                                                          calibration,
+                                                          calibrationTokens,
+                                                          calibrationTexts,
+                                                          calibrationSeed,
+                                                          kernels,
+                                                          timings};
   for (const cl::Option &flag : all)
-    if (flag.getNumOccurrences())
+    if (flag.getNumOccurrences() && flag.ArgStr != except)
       return ("--" + flag.ArgStr).str();
   return "";
 }

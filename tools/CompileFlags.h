@@ -28,8 +28,8 @@ public:
   /// What they say; `model`, `output`, `kind` and `threads` are the command's.
   CompileOptions get();
   /// The name of one that the user gave and that only compiling reads, with
-  /// its dashes; empty if there is none.
-  std::string findGiven();
+  /// its dashes; empty if there is none but `except`, a name without them.
+  std::string findGiven(llvm::StringRef except = "");
 
 private:
   llvm::cl::opt<Quantization> quantize;
@@ -40,6 +40,7 @@ private:
   llvm::cl::opt<CacheType> cache;
   AdapterFlags adapters;
   llvm::cl::list<std::string> images, keepFloat, calibration;
+  llvm::cl::opt<uint64_t> calibrationTokens, calibrationTexts, calibrationSeed;
   llvm::cl::opt<cpu::Providers> kernels;
   llvm::cl::opt<std::string> timings;
 };

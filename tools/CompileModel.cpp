@@ -2,7 +2,6 @@
 #include "tools/CompileModel.h"
 #include "backends/cpu/CpuTarget.h"
 #include "backends/emit/Link.h"
-#include "tools/Calibration.h"
 #include "tools/Cli.h"
 #include "tools/ImageOption.h"
 #include "tools/Report.h"
@@ -117,7 +116,8 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   importOptions->cache = options.cache;
   importOptions->adapters = options.adapters;
   importOptions->adapterMode = options.adapterMode;
-  if (!options.calibration.empty() && options.quantize == Quantization::None)
+  if (!options.calibration.paths.empty() &&
+      options.quantize == Quantization::None)
     return createStringError("--calibrate is for --quantize int8");
   if (!options.keepFloat.empty() && options.quantize == Quantization::None)
     return createStringError("--keep-float is for --quantize int8");
@@ -165,14 +165,18 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
                                toString(pattern.takeError()).c_str());
     pipeline.int8.keepFloat.push_back(std::move(*pattern));
   }
-  if (!options.calibration.empty()) {
-    Expected<std::vector<Sample>> samples =
-        readCalibration(options.calibration, entry, info.images, progress);
-    if (!samples)
-      return samples.takeError();
-    pipeline.int8.calibration = std::move(*samples);
-    console.note("calibrating on " + Twine(pipeline.int8.calibration.size()) +
-                 " samples");
+  if (!options.calibration.paths.empty()) {
+    Expected<CalibrationData> data =
+        readCalibration(options.calibration, *model, info.images, progress);
+    if (!data)
+      return data.takeError();
+    for (const std::string &warning : data->warnings)
+      console.warn("--calibrate: " + warning);
+    std::string tokens =
+        data->tokens ? formatv(" with {0} tokens", data->tokens).str() : "";
+    console.note("calibrating on " + Twine(data->samples.size()) + " samples" +
+                 tokens);
+    pipeline.int8.calibration = std::move(data->samples);
     phases.finish("samples");
   }
   if (Error error = runPasses(*model->module, pipeline, options.model))

@@ -4,6 +4,7 @@
 
 #include "backends/emit/Emit.h"
 #include "passes/Pipelines.h"
+#include "tools/Calibration.h"
 #include "tools/Console.h"
 
 namespace pare::tools {
@@ -15,7 +16,8 @@ struct CompileOptions {
   Quantization quantize = Quantization::None;
   BlockActivations activations = BlockActivations::Auto;
   emit::OutputKind kind = emit::OutputKind::Executable;
-  std::vector<std::string> shapes, images, calibration, keepFloat;
+  std::vector<std::string> shapes, images, keepFloat;
+  CalibrationOptions calibration;
   cpu::Providers kernels = cpu::Providers::Generated;
   std::string timings; ///< table of kernel times; empty: the one that ships
   unsigned threads = 0;

@@ -42,14 +42,17 @@ static int finishOutput(int code) {
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   const Subcommand commands[] = {compileCommand(), inspectCommand(),
-                                 benchCommand(), diffCommand(), tuneCommand()};
+                                 benchCommand(),   diffCommand(),
+                                 evalCommand(),    tuneCommand()};
   cl::SetVersionPrinter(
       [](raw_ostream &os) { os << "pare " << PARE_VERSION << "\n"; });
-  const char *overview = "pare: trained models to small, fast executables\n\n"
-                         "  pare compile model.onnx -o model --quantize int8\n"
-                         "  pare inspect model.onnx\n"
-                         "  pare bench ./model --threads 1,2\n"
-                         "  pare diff ./model model.onnx\n";
+  const char *overview =
+      "pare: trained models to small, fast executables\n\n"
+      "  pare compile model.onnx -o model --quantize int8\n"
+      "  pare inspect model.onnx\n"
+      "  pare bench ./model --threads 1,2\n"
+      "  pare diff ./model model.onnx\n"
+      "  pare eval ./model --against model.onnx --data x.npz\n";
   hideForeignOptions();
   std::string message;
   raw_string_ostream stream(message);

@@ -2,6 +2,7 @@
 #include "backends/runtime/Cli.h"
 
 #include "backends/runtime/Context.h"
+#include "backends/runtime/Output.h"
 #include "backends/runtime/Sha256.h"
 
 using namespace pare::rt;
@@ -128,7 +129,11 @@ static void putJson(Writer &text, const PareModel &model, bool verified) {
     text.put(",\"cache_bytes_per_token\":");
     text.unsignedNum(cacheBytesPerToken(*decoder));
     text.put(",\"tokenizer_bytes\":").unsignedNum(decoder->tokenizer_bytes);
+    text.put(",\"chat_template_bytes\":")
+        .unsignedNum(decoder->chat_template_bytes);
   }
+  if (const PareEncoderInfo *encoder = model.encoder)
+    text.put(",\"encoder_max_tokens\":").unsignedNum(encoder->max_tokens);
   text.put(",\"onednn_steps\":").num(countLibrarySteps(model));
   text.put(",\"weights_bytes\":").unsignedNum(model.weights_bytes);
   text.put(",\"weights_sha256\":\"");
@@ -142,8 +147,27 @@ static void putJson(Writer &text, const PareModel &model, bool verified) {
   text.put("}\n");
 }
 
+/// Writes a table that a language model holds, for `pare eval`. False with one
+/// line in `error`.
+static bool writeTable(const char *path, const uint8_t *table, uint64_t bytes,
+                       Message &error) {
+  OutputFile file;
+  return file.open(path, error) && file.write(table, bytes, error) &&
+         file.commit(error);
+}
+
 static int run(Program &program, const Args &args) {
   const PareModel &model = program.model;
+  if (const PareDecoderInfo *decoder = model.decoder) {
+    Message error;
+    const char *tokenizer = args.get("--write-tokenizer"),
+               *chat = args.get("--write-chat-template");
+    if ((tokenizer && !writeTable(tokenizer, decoder->tokenizer,
+                                  decoder->tokenizer_bytes, error)) ||
+        (chat && !writeTable(chat, decoder->chat_template,
+                             decoder->chat_template_bytes, error)))
+      return program.fail(error);
+  }
   bool verify = args.has("--verify");
   if (verify) {
     uint8_t digest[32];
@@ -165,6 +189,8 @@ static const Option kOptions[] = {
     {"--verify", nullptr, "check the weights against their SHA-256"},
     {"--json", nullptr,
      "print JSON, with all that is known of the compilation"},
+    {"--write-tokenizer", "FILE", nullptr}, // of a language model
+    {"--write-chat-template", "FILE", nullptr},
     PARE_COMMON_OPTIONS};
 
 const Command pare::rt::kInfoCommand = {

@@ -2,6 +2,7 @@
 #include "backends/runtime/DecoderModule.h"
 #include "backends/runtime/DecoderOptions.h"
 #include "backends/runtime/LineEditor.h"
+#include "backends/runtime/Npy.h"
 #include "backends/runtime/Softmax.h"
 
 #include <stdlib.h>
@@ -40,6 +41,9 @@ private:
   };
 
   bool readText(Bytes &text);
+  bool readTokens();
+  bool encodeText();
+  bool fitsContext();
   bool runBeginning();
   bool runChunk(const int32_t *ids);
   bool runRows(const int32_t *ids, uint64_t first, uint64_t count,
@@ -54,8 +58,9 @@ private:
   const Args &args;
   uint64_t size = 0; ///< of a chunk, in tokens
   bool all = false;
+  bool prints = true; ///< the result; else logits go to standard output
   int32_t begin = -1; ///< the token that begins texts, or none
-  Bytes chunk;
+  Bytes tokens, chunk;
   Mean half, whole;
   uint64_t nanos = 0, chunks = 0;
 };
@@ -103,6 +108,11 @@ bool Perplexity::measure(const int32_t *ids, uint64_t first, uint64_t count) {
           .unsignedNum(first + i)
           .put(" are not numbers");
       return false;
+    }
+    if (!prints) {
+      if (!writeAll(1, logits, vocabulary * sizeof(float)))
+        return fail("cannot write to standard output");
+      continue;
     }
     double loss = logOf(sumOfExponentials(logits, vocabulary, top)) -
                   double(logits[ids[first + i + 1]] - top);
@@ -154,6 +164,8 @@ bool Perplexity::runChunk(const int32_t *ids) {
 }
 
 int Perplexity::print() {
+  if (!prints)
+    return 0;
   StandardOutput out;
   Writer &text = out.text();
   double seconds = double(nanos) * 1e-9;
@@ -189,18 +201,7 @@ int Perplexity::print() {
   return out.finish(session.program);
 }
 
-bool Perplexity::run() {
-  int64_t context = 512, most = 0;
-  Bytes text, tokens, special;
-  PareOptions contextOptions = {};
-  if (!args.number("--context", 4, context, session.error) ||
-      !args.number("--chunks", 1, most, session.error) ||
-      !parseWeightsMemory(args, contextOptions, session.error) ||
-      !readText(text) || !session.open(args, contextOptions) ||
-      !generator.open())
-    return false;
-  all = args.has("--all");
-  size = uint64_t(context);
+bool Perplexity::fitsContext() {
   if (size + generator.decoder().prompt_tokens > generator.context()) {
     session.error.start()
         .put("--context is ")
@@ -209,13 +210,49 @@ bool Perplexity::run() {
         .unsignedNum(generator.context());
     return false;
   }
-  if (!generator.encode(text.str(), true, tokens) ||
-      !generator.encode("", true, special) ||
-      !chunk.resize(size * sizeof(int32_t)))
+  return true;
+}
+
+/// Chunks as they are, an array of i32 [chunks, size]: what `pare eval` runs.
+bool Perplexity::readTokens() {
+  const char *path = args.get("--tokens");
+  Bytes file;
+  NpyView view;
+  Message cause;
+  if (!readFile(path, file, session.error))
+    return false;
+  bool good = parseNpy(file.str(), view, cause);
+  if (good && (view.tensor.dtype != PARE_I32 || view.tensor.rank != 2 ||
+               view.tensor.dims[1] < 4)) {
+    cause.start().put("is not of int32 [chunks, tokens]");
+    good = false;
+  }
+  if (!good) {
+    session.error.start().put("'").put(path).put("' ").put(cause.c_str());
+    return false;
+  }
+  chunks = uint64_t(view.tensor.dims[0]);
+  size = uint64_t(view.tensor.dims[1]);
+  if (!fitsContext())
+    return false;
+  if (!tokens.resize(view.tensor.bytes))
+    return fail("out of memory");
+  copyNpy(view, tokens.data);
+  return true;
+}
+
+bool Perplexity::encodeText() {
+  int64_t context = 512, most = 0;
+  Bytes text, special;
+  if (!args.number("--context", 4, context, session.error) ||
+      !args.number("--chunks", 1, most, session.error) || !readText(text))
+    return false;
+  size = uint64_t(context);
+  if (!fitsContext() || !generator.encode(text.str(), true, tokens) ||
+      !generator.encode("", true, special))
     return false;
   if (generator.tokenizer().num_before)
     begin = *reinterpret_cast<const int32_t *>(special.data);
-  const auto *ids = reinterpret_cast<const int32_t *>(tokens.data);
   uint64_t count = tokens.size / sizeof(int32_t);
   chunks = count / size;
   if (!chunks) {
@@ -227,16 +264,30 @@ bool Perplexity::run() {
         .put("; see --context");
     return false;
   }
-  for (uint64_t i = 0; i < count; ++i)
-    if (uint32_t(ids[i]) >= generator.vocabulary())
-      return fail("the tokenizer has tokens that the model lacks");
   if (most)
     chunks = min(chunks, uint64_t(most));
+  return true;
+}
+
+bool Perplexity::run() {
+  PareOptions contextOptions = {};
+  if (!parseWeightsMemory(args, contextOptions, session.error) ||
+      !session.open(args, contextOptions) || !generator.open() ||
+      !(args.has("--tokens") ? readTokens() : encodeText()))
+    return false;
+  all = args.has("--all");
+  prints = !args.has("--logits");
+  if (!chunk.resize(size * sizeof(int32_t)))
+    return fail("out of memory");
+  const auto *ids = reinterpret_cast<const int32_t *>(tokens.data);
+  for (uint64_t i = 0; i < tokens.size / sizeof(int32_t); ++i)
+    if (uint32_t(ids[i]) >= generator.vocabulary())
+      return fail("the tokenizer has tokens that the model lacks");
   uint64_t start = nowNanos();
   for (uint64_t i = 0; i < chunks; ++i) {
     if (!runChunk(ids + i * size))
       return false;
-    if (isTerminal(2)) {
+    if (prints && isTerminal(2)) {
       Message progress;
       progress.start()
           .unsignedNum(i + 1)
@@ -256,6 +307,8 @@ const Option kOptions[] = {
     {"--chunks", "N", "stop after so many (default: all)"},
     {"--all", nullptr, "also over all tokens of the chunks"},
     {"--json", nullptr, "print JSON"},
+    {"--tokens", "FILE.npy", nullptr}, // chunks in place of a text
+    {"--logits", nullptr, nullptr},    // f32, in place of the result
     PARE_WEIGHTS_MEMORY_OPTION,
     PARE_SESSION_OPTIONS,
     PARE_COMMON_OPTIONS};

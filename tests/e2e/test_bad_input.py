@@ -160,7 +160,7 @@ def test_wrong_usage(name, tmp_path):
 
 
 def test_help_lists_the_options_of_pare_only():
-    for command in ((), ("compile",), ("inspect",), ("bench",), ("diff",), ("tune",)):
+    for command in ((), ("compile",), ("inspect",), ("bench",), ("diff",), ("eval",), ("tune",)):
         text = artifact.call(artifact.PARE, *command, "--help").stdout
         assert "pare" in text and len(text.splitlines()) < 80
         assert "  pare " + " ".join(command) in text, "no example"

@@ -51,6 +51,15 @@ def run(artifact, feeds, *flags, launcher=()):
             return dict(arrays)
 
 
+def run_picture(artifact, picture):
+    """`artifact run` on a picture, for a model with one input; its outputs by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "out.npz")
+        call(artifact, "run", "--quiet", "--input", picture, "--output", out)
+        with np.load(out) as arrays:
+            return dict(arrays)
+
+
 def bench(artifact, threads, *flags):
     """`artifact bench --json`: latency in milliseconds and more."""
     return json.loads(call(artifact, "bench", "--json", "--threads", threads, *flags).stdout)

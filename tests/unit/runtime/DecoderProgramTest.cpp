@@ -335,6 +335,48 @@ TEST_F(DecoderTest, Perplexity) {
               "--context");
 }
 
+TEST_F(DecoderTest, LogitsOfGivenTokens) {
+  const size_t size = 50, chunks = 2;
+  Tokens ids;
+  for (size_t i = 0; i < chunks * size; ++i)
+    ids.push_back(i % size ? int32_t('a' + i * i % 23) : toy::kBegin);
+  writeNpy("tokens.npy", PARE_I32, {int64_t(chunks), int64_t(size)}, ids);
+  Ran ran =
+      run("toy_decoder perplexity --logits --tokens " + path("tokens.npy"));
+  EXPECT_EQ(ran.code, 0) << ran.error;
+  // Rows of the second halves, but for the last token's.
+  const size_t rows = size - 1 - size / 2;
+  ASSERT_EQ(ran.out.size(), chunks * rows * toy::kVocabulary * sizeof(float));
+  std::vector<float> logits(ran.out.size() / sizeof(float));
+  memcpy(logits.data(), ran.out.data(), ran.out.size());
+  for (size_t chunk = 0; chunk < chunks; ++chunk)
+    for (size_t row = 0; row < rows; ++row)
+      for (int32_t v = 0; v < int32_t(toy::kVocabulary); v += 37)
+        EXPECT_NEAR(
+            logits[(chunk * rows + row) * toy::kVocabulary + size_t(v)],
+            toy::logitAfter(ids.data() + chunk * size, size / 2 + row + 1, v),
+            1e-5);
+  writeNpy("flat.npy", PARE_I32, {int64_t(ids.size())}, ids);
+  expectError("toy_decoder perplexity --logits --tokens " + path("flat.npy"),
+              "'" + path("flat.npy") + "' is not of int32 [chunks, tokens]");
+  writeNpy("wide.npy", PARE_I32, {1, 201}, Tokens(201));
+  expectError("toy_decoder perplexity --tokens " + path("wide.npy"),
+              "--context is 201, the model's context is 200");
+  writeNpy("beyond.npy", PARE_I32, {1, 4}, Tokens{1, 2, 3, 258});
+  expectError("toy_decoder perplexity --tokens " + path("beyond.npy"),
+              "the tokenizer has tokens that the model lacks");
+}
+
+TEST_F(DecoderTest, TablesAreWritten) {
+  EXPECT_EQ(
+      run("toy_decoder info --quiet --write-tokenizer " + path("table")).code,
+      0);
+  const PareDecoderInfo &info = *toy::decoderModel.decoder;
+  EXPECT_EQ(readText(path("table")),
+            std::string(reinterpret_cast<const char *>(info.tokenizer),
+                        info.tokenizer_bytes));
+}
+
 TEST_F(DecoderTest, Bench) {
   Ran ran = run("toy_decoder bench -p 40 -n 10 -t 1,2 -r 2 -b 3 --profile");
   EXPECT_EQ(ran.code, 0) << ran.error;
