@@ -8,6 +8,7 @@
 #include "passes/Target.h"
 #include "passes/quantize/BlockProducts.h"
 #include "passes/quantize/Int8.h"
+#include "passes/quantize/Weights.h"
 
 namespace pare {
 
@@ -24,6 +25,8 @@ std::unique_ptr<mlir::Pass> createSinkTransposesPass();
 std::unique_ptr<mlir::Pass> createMergeMatMulsPass(WeightStore *weights);
 std::unique_ptr<mlir::Pass> createQuantizeInt8Pass(WeightStore *weights,
                                                    Int8Options options);
+std::unique_ptr<mlir::Pass> createQuantizeWeightsPass(WeightStore *weights,
+                                                      WeightOptions options);
 std::unique_ptr<mlir::Pass>
 createQuantizeBlockProductsPass(BlockProductOptions options);
 std::unique_ptr<mlir::Pass> createFusePass();

@@ -135,6 +135,26 @@ def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
   }];
 }
 
+def QuantizeWeights : NN_Pass<"nn-quantize-weights"> {
+  let summary = "Weights in blocks of few bits";
+  let description = [{
+    Weights of matrix products and of tables whose rows are looked up get the
+    format that options or rules name (`BlockFormat`). Without samples each
+    weight is encoded by itself. With samples, for methods that look at inputs,
+    the model is run layer by layer: a layer's weights are encoded for the
+    inputs that the layers before it give now that they are quantized, with
+    what the original gave beside them (Frantar et al. 2022; Li et al. 2025).
+
+        nn.weight @w : tensor<1536x576xf32>
+        %0 = nn.param @w : …
+        %1 = nn.matmul %x, %0 {transpose_rhs} : …
+        // becomes
+        nn.weight @w.int4_g32 : tensor<1536x576xf32> {source = "w", blocks = "int4_g32"}
+        %0 = nn.param @w.int4_g32 : …
+        %1 = nn.matmul %x, %0 {transpose_rhs} : …
+  }];
+}
+
 def QuantizeBlockProducts : NN_Pass<"nn-quantize-block-products"> {
   let summary = "8-bit activations for weights in blocks";
   let description = [{

@@ -12,6 +12,7 @@ enum class Quantization { None, Int8 };
 struct PipelineOptions {
   WeightStore *weights = nullptr; ///< required; outlives the pass manager
   Quantization quantize = Quantization::None;
+  WeightOptions formats; ///< of weights in few bits
   Int8Options int8; ///< used where `quantize` is Int8; its target may be null
   BlockProductOptions blocks; ///< of weights that come in blocks
 };

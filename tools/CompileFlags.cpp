@@ -29,14 +29,34 @@ void AdapterFlags::get(ImportOptions &options) {
 
 CompileFlags::CompileFlags(cl::SubCommand &command)
     : quantize(
-          "quantize", cl::init(Quantization::None),
-          cl::desc("Format of weights and arithmetic"),
-          cl::values(clEnumValN(Quantization::None, "none",
-                                "f32, as in the source (default)"),
-                     clEnumValN(Quantization::Int8, "int8",
-                                "8-bit weights and activations where they are "
-                                "faster")),
+          "quantize", cl::init("none"), cl::value_desc("format"),
+          cl::desc("Format of weights: none, as in the source (default); int8, "
+                   "with 8-bit activations, where that is faster; int6, int5, "
+                   "int4, int3, int2, in groups of 32; or any that "
+                   "docs/formats.md names"),
           cl::sub(command)),
+      rules("rule", cl::value_desc("pattern=format"),
+            cl::desc("Another format for weights by name or pattern, as in "
+                     "'lm_head*=int8'; the last that matches counts"),
+            cl::sub(command)),
+      method("method", cl::init(encode::RoundMethod::GptqDescent),
+             cl::desc("How weights of few bits are rounded; all but the first "
+                      "two look at --calibrate's samples"),
+             cl::values(
+                 clEnumValN(encode::RoundMethod::Nearest, "nearest",
+                            "to nearest, scales by squared error"),
+                 clEnumValN(encode::RoundMethod::Hqq, "hqq",
+                            "half-quadratic: zero points that outliers do not "
+                            "move"),
+                 clEnumValN(encode::RoundMethod::Gptq, "gptq",
+                            "errors corrected in the columns that follow"),
+                 clEnumValN(encode::RoundMethod::GptqDescent, "descent",
+                            "GPTQ, then each code again with all others fixed "
+                            "(default)"),
+                 clEnumValN(encode::RoundMethod::AutoRound, "autoround",
+                            "offsets of roundings learned by signed "
+                            "gradients")),
+             cl::sub(command)),
       activations(
           "activations", cl::init(BlockActivations::Auto),
           cl::desc("Of products by weights that the model file has in blocks "
@@ -117,7 +137,7 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
 
 CompileOptions CompileFlags::get() {
   CompileOptions options;
-  options.quantize = quantize;
+  options.weights = {quantize, rules, method};
   options.activations = activations;
   options.target = target;
   options.shapes = shapes;
@@ -131,6 +151,13 @@ CompileOptions CompileFlags::get() {
   options.calibration.tokens = calibrationTokens;
   options.calibration.texts = calibrationTexts;
   options.calibration.seed = calibrationSeed;
+  const std::reference_wrapper<const cl::Option> ofCalibration[] = {
+      calibrationTokens, calibrationTexts, calibrationSeed};
+  for (const cl::Option &flag : ofCalibration)
+    if (flag.getNumOccurrences() && options.calibrationFlag.empty())
+      options.calibrationFlag = ("--" + flag.ArgStr).str();
+  if (method.getNumOccurrences())
+    options.methodFlag = "--method";
   options.kernels = kernels;
   options.timings = timings;
   return options;
@@ -138,6 +165,8 @@ CompileOptions CompileFlags::get() {
 
 std::string CompileFlags::findGiven(StringRef except) {
   const std::reference_wrapper<const cl::Option> all[] = {quantize,
+                                                          rules,
+                                                          method,
                                                           activations,
                                                           target,
                                                           context,

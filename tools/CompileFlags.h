@@ -32,7 +32,9 @@ public:
   std::string findGiven(llvm::StringRef except = "");
 
 private:
-  llvm::cl::opt<Quantization> quantize;
+  llvm::cl::opt<std::string> quantize;
+  llvm::cl::list<std::string> rules;
+  llvm::cl::opt<encode::RoundMethod> method;
   llvm::cl::opt<BlockActivations> activations;
   llvm::cl::opt<std::string> target;
   llvm::cl::list<std::string> shapes;

@@ -1,6 +1,7 @@
 //===- CompileModel.cpp - From a model's path to an artifact --------------===//
 #include "tools/CompileModel.h"
 #include "backends/cpu/CpuTarget.h"
+#include "backends/cpu/HostExecutor.h"
 #include "backends/emit/Link.h"
 #include "tools/Cli.h"
 #include "tools/ImageOption.h"
@@ -56,11 +57,10 @@ Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
 /// What the artifact says of its origin.
 static std::string describe(const CompileOptions &options, const Model &model,
                             ArrayRef<TensorDecision> decisions) {
-  bool isInt8 = options.quantize == Quantization::Int8;
   json::Object about{{"pare", PARE_VERSION},
                      {"source", sys::path::filename(options.model)},
                      {"format", model.format},
-                     {"quantize", isInt8 ? "int8" : "none"},
+                     {"quantize", options.weights.quantize},
                      {"tensors", toJson(decisions)}};
   json::Array adapters;
   for (StringRef folder : options.adapters)
@@ -101,6 +101,27 @@ static Expected<cpu::Providers> findProviders(const CompileOptions &options,
   return cpu::Providers::Generated;
 }
 
+/// Options that only mean something beside others.
+static Error checkFlags(const CompileOptions &options) {
+  const WeightRequest &weights = options.weights;
+  bool calibrates = !options.calibration.paths.empty();
+  if (calibrates && !isActive(weights))
+    return createStringError(
+        "--calibrate is for --quantize and --rule: give one of them");
+  if (!options.calibrationFlag.empty() && !calibrates)
+    return createStringError(options.calibrationFlag +
+                             " is for --calibrate: say with it on what");
+  bool hasFormats = weights.quantize != "int8" || !weights.rules.empty();
+  if (!options.methodFlag.empty() && !(isActive(weights) && hasFormats))
+    return createStringError("--method is for weights in blocks: give "
+                             "--quantize with another format than int8, or "
+                             "--rule");
+  if (!options.keepFloat.empty() && weights.quantize != "int8")
+    return createStringError("--keep-float is for --quantize int8; elsewhere "
+                             "use --rule PATTERN=none");
+  return Error::success();
+}
+
 Expected<CompileResult> compileModel(const CompileOptions &options,
                                      Console &console) {
   CompileResult result;
@@ -116,11 +137,11 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   importOptions->cache = options.cache;
   importOptions->adapters = options.adapters;
   importOptions->adapterMode = options.adapterMode;
-  if (!options.calibration.paths.empty() &&
-      options.quantize == Quantization::None)
-    return createStringError("--calibrate is for --quantize int8");
-  if (!options.keepFloat.empty() && options.quantize == Quantization::None)
-    return createStringError("--keep-float is for --quantize int8");
+  PipelineOptions pipeline;
+  if (Error error = apply(options.weights, pipeline))
+    return std::move(error);
+  if (Error error = checkFlags(options))
+    return std::move(error);
 
   Expected<cpu::TimingTable> timings = readTimings(options, *isa);
   if (!timings)
@@ -149,9 +170,9 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   }
 
   cpu::CpuTarget target(*isa, std::move(*timings));
-  PipelineOptions pipeline;
   pipeline.weights = model->weights.get();
-  pipeline.quantize = options.quantize;
+  pipeline.formats.decisions = &result.decisions;
+  pipeline.formats.progress = progress;
   pipeline.int8.target = &target;
   pipeline.int8.decisions = &result.decisions;
   pipeline.int8.progress = progress;
@@ -165,9 +186,21 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
                                toString(pattern.takeError()).c_str());
     pipeline.int8.keepFloat.push_back(std::move(*pattern));
   }
+  std::unique_ptr<Executor> executor;
   if (!options.calibration.paths.empty()) {
+    CalibrationOptions calibration = options.calibration;
+    if (pipeline.formats.isActive()) {
+      Expected<std::unique_ptr<Executor>> made = cpu::createHostExecutor();
+      if (!made)
+        return made.takeError();
+      executor = std::move(*made);
+      pipeline.formats.executor = executor.get();
+      // It takes any number of them, and layers behind the last attention see
+      // no other rows.
+      calibration.outputs = calibration.chunk;
+    }
     Expected<CalibrationData> data =
-        readCalibration(options.calibration, *model, info.images, progress);
+        readCalibration(calibration, *model, info.images, progress);
     if (!data)
       return data.takeError();
     for (const std::string &warning : data->warnings)
@@ -176,7 +209,10 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
         data->tokens ? formatv(" with {0} tokens", data->tokens).str() : "";
     console.note("calibrating on " + Twine(data->samples.size()) + " samples" +
                  tokens);
-    pipeline.int8.calibration = std::move(data->samples);
+    if (pipeline.formats.isActive())
+      pipeline.formats.calibration = data->samples;
+    if (pipeline.quantize == Quantization::Int8)
+      pipeline.int8.calibration = std::move(data->samples);
     phases.finish("samples");
   }
   if (Error error = runPasses(*model->module, pipeline, options.model))

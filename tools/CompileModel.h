@@ -3,9 +3,9 @@
 #define PARE_TOOLS_COMPILEMODEL_H
 
 #include "backends/emit/Emit.h"
-#include "passes/Pipelines.h"
 #include "tools/Calibration.h"
 #include "tools/Console.h"
+#include "tools/WeightRequest.h"
 
 namespace pare::tools {
 
@@ -13,11 +13,14 @@ namespace pare::tools {
 struct CompileOptions {
   std::string model, output;
   std::string target = "host";
-  Quantization quantize = Quantization::None;
+  WeightRequest weights;
   BlockActivations activations = BlockActivations::Auto;
   emit::OutputKind kind = emit::OutputKind::Executable;
   std::vector<std::string> shapes, images, keepFloat;
   CalibrationOptions calibration;
+  /// What was given of --method and of --calibrate-…, as on the command line;
+  /// for errors. Empty: nothing.
+  std::string methodFlag, calibrationFlag;
   cpu::Providers kernels = cpu::Providers::Generated;
   std::string timings; ///< table of kernel times; empty: the one that ships
   unsigned threads = 0;

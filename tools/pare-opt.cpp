@@ -4,6 +4,7 @@
 // have no bytes in the IR, so those of a test come from the attribute
 // `nn.test_value` of nn.weight, or else are a ramp; with --print-weights the
 // attribute holds the bytes of every weight of up to 64 elements in the output.
+// --print-decisions lists what quantizing passes decided, as comments.
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/IR/AsmState.h"
@@ -41,6 +42,9 @@ static llvm::cl::opt<bool>
 static llvm::cl::opt<bool>
     printWeights("print-weights",
                  llvm::cl::desc("Print the elements of small weights"));
+static llvm::cl::opt<bool>
+    printDecisions("print-decisions",
+                   llvm::cl::desc("Print what quantizing passes decided"));
 
 /// The bytes of the weights of the graph at hand.
 static WeightStore store;
@@ -93,6 +97,14 @@ static void registerPasses() {
   registerPass([] { return createSinkTransposesPass(); });
   registerPass([] { return createMergeMatMulsPass(&store); });
   registerPass([] {
+    WeightOptions options;
+    options.products = "uint4_g32";
+    options.tables = "int8_g32";
+    options.encode.method = encode::RoundMethod::Nearest;
+    options.decisions = &decisions;
+    return createQuantizeWeightsPass(&store, std::move(options));
+  });
+  registerPass([] {
     Int8Options options;
     options.decisions = &decisions;
     return createQuantizeInt8Pass(&store, std::move(options));
@@ -127,6 +139,7 @@ static LogicalResult process(std::unique_ptr<llvm::MemoryBuffer> buffer,
       return failure();
     if (llvm::Error error = fillStore(*module))
       return emitError(module->getLoc(), llvm::toString(std::move(error)));
+    decisions.clear();
     PassManager passes(&context);
     if (failed(applyPassManagerCLOptions(passes)))
       return failure();
@@ -140,6 +153,10 @@ static LogicalResult process(std::unique_ptr<llvm::MemoryBuffer> buffer,
       showWeights(*module);
     module->print(output);
     output << "\n";
+    if (printDecisions)
+      for (const TensorDecision &d : decisions)
+        output << "// " << d.tensor << ": " << d.format << ", " << d.bytesBefore
+               << " to " << d.bytesAfter << " bytes, " << d.reason << "\n";
     return success();
   };
 

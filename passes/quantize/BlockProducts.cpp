@@ -111,10 +111,23 @@ private:
   void record(nn::WeightOp weight, const BlockFormat &format,
               std::string reason) {
     auto type = cast<RankedTensorType>(weight.getType());
+    std::string name = getSourceName(weight).str();
+    SmallVector<StringRef> names = {name};
+    if (auto sources = weight->getAttrOfType<ArrayAttr>(kSourcesAttr))
+      names.append(sources.getAsValueRange<StringAttr>().begin(),
+                   sources.getAsValueRange<StringAttr>().end());
+    bool isKnown = false; // to the pass that made the blocks
+    for (TensorDecision &decision : *options.decisions)
+      if (llvm::is_contained(names, decision.tensor)) {
+        decision.reason += "; " + reason;
+        isKnown = true;
+      }
+    if (isKnown)
+      return;
     double bits = format.getBitsPerWeight();
     uint64_t bytes = uint64_t(double(type.getNumElements()) * bits / 8);
     options.decisions->push_back(
-        {getSourceName(weight).str(), type.getShape().vec(),
+        {std::move(name), type.getShape().vec(),
          llvm::formatv("{0}, {1:f2} bits", format.name, bits).str(), bytes,
          bytes, std::move(reason), 0});
   }

@@ -18,6 +18,25 @@ namespace pare {
 #define GEN_PASS_DEF_QUANTIZEINT8
 #include "passes/Passes.h.inc"
 
+void appendDecision(nn::WeightOp weight, const TensorDecision &decision,
+                    int64_t axis, std::vector<TensorDecision> &decisions) {
+  auto sources = weight->getAttrOfType<ArrayAttr>(kSourcesAttr);
+  if (!sources) {
+    decisions.push_back(decision);
+    return;
+  }
+  auto sizes = weight->getAttrOfType<DenseI64ArrayAttr>(kSourceSizesAttr);
+  int64_t total = decision.shape[axis];
+  for (auto [source, size] : llvm::zip(sources, sizes.asArrayRef())) {
+    TensorDecision part = decision;
+    part.tensor = cast<StringAttr>(source).str();
+    part.shape[axis] = size;
+    part.bytesBefore = decision.bytesBefore * size / total;
+    part.bytesAfter = decision.bytesAfter * size / total;
+    decisions.push_back(std::move(part));
+  }
+}
+
 namespace {
 
 constexpr int64_t kMinOutputs = 16;
@@ -281,27 +300,7 @@ private:
         decision.reason += ", and in float for other uses";
     }
     if (options.decisions)
-      record(weight, decision, axis);
-  }
-
-  /// One row per weight of the source: a concatenated one is several.
-  void record(nn::WeightOp weight, const TensorDecision &decision,
-              int64_t axis) {
-    auto sources = weight->getAttrOfType<ArrayAttr>(kSourcesAttr);
-    if (!sources) {
-      options.decisions->push_back(decision);
-      return;
-    }
-    auto sizes = weight->getAttrOfType<DenseI64ArrayAttr>(kSourceSizesAttr);
-    int64_t total = decision.shape[axis];
-    for (auto [source, size] : llvm::zip(sources, sizes.asArrayRef())) {
-      TensorDecision part = decision;
-      part.tensor = cast<StringAttr>(source).str();
-      part.shape[axis] = size;
-      part.bytesBefore = decision.bytesBefore * size / total;
-      part.bytesAfter = decision.bytesAfter * size / total;
-      options.decisions->push_back(std::move(part));
-    }
+      appendDecision(weight, decision, axis, *options.decisions);
   }
 
   static std::string getReason(Operation *op) {

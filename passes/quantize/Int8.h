@@ -22,6 +22,11 @@ struct TensorDecision {
   double error;        ///< as in WeightCodes; 0 where the weight is unchanged
 };
 
+/// Appends `decision` on a weight to `decisions`: once, or for a weight that
+/// was merged from several along `axis`, once for each.
+void appendDecision(nn::WeightOp weight, const TensorDecision &decision,
+                    int64_t axis, std::vector<TensorDecision> &decisions);
+
 struct Int8Options {
   /// Asked for the code type and for kernels' estimates; null: codes are i8
   /// and everything that can be quantized is.

@@ -1,0 +1,99 @@
+//===- ProductMoments.cpp - Correlations of products' inputs --------------===//
+#include "passes/calibrate/ProductMoments.h"
+#include "frontend/ir/NN.h"
+#include <cmath>
+
+using namespace mlir;
+
+namespace pare {
+
+llvm::Expected<Executable *> CrossProducts::find(int64_t size) {
+  std::unique_ptr<Executable> &made = bySize[size];
+  if (made)
+    return made.get();
+  constexpr int64_t kMaxRows = 1 << 20;
+  OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
+  OpBuilder builder = OpBuilder::atBlockEnd(module->getBody());
+  Type f32 = builder.getF32Type();
+  nn::Dim rows = getAffineSymbolExpr(0, &context),
+          columns = nn::constant(size, &context);
+  RankedTensorType tall = nn::getTensorType({rows, columns}, f32),
+                   square = nn::getTensorType({columns, columns}, f32);
+  auto loc = nn::getNamedLoc("cross product", &context);
+  auto entry = func::FuncOp::create(
+      builder, loc, "main", builder.getFunctionType({tall, tall}, {square}));
+  entry->setAttr(nn::kDimNamesAttr, builder.getStrArrayAttr({"rows"}));
+  entry->setAttr(nn::kDimMinAttr, builder.getDenseI64ArrayAttr({1}));
+  entry->setAttr(nn::kDimMaxAttr, builder.getDenseI64ArrayAttr({kMaxRows}));
+  Block *body = entry.addEntryBlock();
+  builder.setInsertionPointToStart(body);
+  Value transposed = nn::TransposeOp::create(builder, loc, body->getArgument(0),
+                                             ArrayRef<int64_t>{1, 0});
+  Value product = nn::MatMulOp::create(builder, loc, transposed,
+                                       body->getArgument(1), false);
+  func::ReturnOp::create(builder, loc, product);
+  static const WeightStore none;
+  auto compiled = executor.compile(std::move(module), none);
+  if (!compiled)
+    return compiled.takeError();
+  made = std::move(*compiled);
+  return made.get();
+}
+
+llvm::Error CrossProducts::add(const HostTensor &a, const HostTensor &b,
+                               MutableArrayRef<double> sums) {
+  assert(a.shape() == b.shape() && "rows of two sets");
+  auto found = find(a.shape().back());
+  if (!found)
+    return found.takeError();
+  auto product = (*found)->run({a, b});
+  if (!product)
+    return product.takeError();
+  for (auto [sum, value] :
+       llvm::zip_equal(sums, product->front().values<float>()))
+    sum += value;
+  return llvm::Error::success();
+}
+
+llvm::Error ProductMoments::add(const HostTensor &exact,
+                                const HostTensor &changed,
+                                CrossProducts &products) {
+  constexpr size_t kRows = 512;
+  ArrayRef<float> x = changed.values<float>(), y = exact.values<float>();
+  // Sums of many squares must be finite too.
+  constexpr float kMost = 1e15f;
+  for (ArrayRef<float> values : {x, y})
+    if (!llvm::all_of(values, [](float v) { return std::abs(v) <= kMost; }))
+      return llvm::createStringError("has values that are NaN, infinite or "
+                                     "beyond 1e15: leave this sample out");
+  rows_ += changed.size() / size_;
+  element = changed.element();
+  if (x.data() != y.data() && !isShifted_) {
+    isShifted_ = true;
+    heldShift.resize(held.size());
+  }
+  held.insert(held.end(), x.begin(), x.end());
+  if (isShifted_)
+    for (auto [a, b] : llvm::zip_equal(y, x))
+      heldShift.push_back(a - b);
+  return held.size() < kRows * size_ ? llvm::Error::success()
+                                     : finish(products);
+}
+
+llvm::Error ProductMoments::finish(CrossProducts &products) {
+  if (held.empty())
+    return llvm::Error::success();
+  auto type =
+      RankedTensorType::get({int64_t(held.size()) / size_, size_}, element);
+  HostTensor changed(type, ArrayRef(held)), shift;
+  if (isShifted_)
+    shift = HostTensor(type, ArrayRef(heldShift));
+  held.clear();
+  heldShift.clear();
+  if (llvm::Error error = products.add(changed, changed, second_))
+    return error;
+  return isShifted_ ? products.add(shift, changed, shift_)
+                    : llvm::Error::success();
+}
+
+} // namespace pare
