@@ -3,8 +3,10 @@
     tools/bench-quality             everything
     tools/bench-quality accuracy int8 artifact
 
-The parts logits, text and perplexity are of language models and compare with
-transformers; they need `tools/setup --transformers` (6 GB of packages).
+The parts logits, text, perplexity and kl are of language models and need
+transformers: `tools/setup --transformers` (6 GB of packages). minilm-bits needs
+NNCF: `tools/setup --peers`. kl.py and minilm_bits.py also run by themselves, with
+options.
 """
 
 import argparse
@@ -19,6 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import language  # noqa: E402
+from kl import kl  # noqa: E402
+from minilm_bits import minilm_bits  # noqa: E402
 from oracle import artifact, corpus, models, quality  # noqa: E402
 from report import all_hold, report  # noqa: E402
 
@@ -95,7 +99,11 @@ def artifact_itself(folder):
     report("minilm 1x128 f32, dynamic over static latency", ratio, 1.15, "x")
 
 
-PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself, **language.PARTS}
+PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself, **language.PARTS,
+         "minilm-bits": minilm_bits, "kl": kl}
+# What parts need beyond tools/setup: the option that installs it, and a module that shows it is there.
+NEEDS = {**dict.fromkeys((*language.ORACLE_PARTS, "kl"), ("--transformers", "transformers")),
+         "minilm-bits": ("--peers", "nncf")}
 
 
 def main():
@@ -105,9 +113,10 @@ def main():
     for part in parts:
         if part not in PARTS:
             parser.error(f"no part '{part}'")
-    if set(parts) & set(language.ORACLE_PARTS) and not importlib.util.find_spec("transformers"):
-        print(f"Without transformers (tools/setup --transformers): no {', '.join(language.ORACLE_PARTS)}")
-        parts = [part for part in parts if part not in language.ORACLE_PARTS]
+    missing = {part: NEEDS[part] for part in parts if part in NEEDS and not importlib.util.find_spec(NEEDS[part][1])}
+    for part, (option, module) in missing.items():
+        print(f"Without {module} (tools/setup {option}): no {part}")
+    parts = [part for part in parts if part not in missing]
     with tempfile.TemporaryDirectory() as folder:
         for part in parts:
             PARTS[part](Path(folder))

@@ -1,5 +1,6 @@
 """Speed of language models: pare, llama.cpp, ik_llama.cpp and OpenVINO GenAI on
-the same GGUF file, side by side.
+the same GGUF file, ONNX Runtime GenAI on what its builder makes of it (int4,
+int8 activations; needs tools/setup --transformers), side by side.
 
     tools/bench-decoders --models smollm2,gemma3 --threads 1,2 --rounds 3
 
@@ -28,7 +29,7 @@ from oracle.models import BUILD  # noqa: E402
 FOLDER = BUILD / "peers"
 FILES = {"smollm2": lambda: language_models.SMOLLM2, "gemma3": language_models.gemma3}
 MODELS = [*FILES, *(f"{name}-q4_0" for name in FILES)]
-CONTENDERS = ("pare map", "pare huge", "llama.cpp", "ik_llama.cpp", "openvino")
+CONTENDERS = ("pare map", "pare huge", "llama.cpp", "ik_llama.cpp", "openvino", "onnxruntime")
 GENERATED = 128
 
 
@@ -46,6 +47,25 @@ def find(name):
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         partial.rename(made)
     return made
+
+
+def convert(path, folder):
+    """ONNX Runtime GenAI's int4 form of a GGUF file, through transformers' f32 one."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    model = AutoModelForCausalLM.from_pretrained(**source)
+    # The weights are f32 now; transformers would not save what came from GGUF.
+    model.hf_quantizer, model.is_quantized = None, False
+    del model.config.quantization_config
+    floats = folder.with_suffix(".f32")
+    model.save_pretrained(floats)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(floats)
+    partial = folder.with_suffix(".partial")
+    subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", floats, "-o", partial,
+                    "-p", "int4", "-e", "cpu", "--extra_options", "int4_accuracy_level=4", "hf_token=false"],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    partial.rename(folder)
 
 
 def prompt(turn):
@@ -126,6 +146,33 @@ def openvino(path, threads):
     return step
 
 
+def onnxruntime(path, threads):
+    import onnxruntime_genai as genai
+
+    folder = FOLDER / f"{Path(path).stem}.genai"
+    if not folder.exists():
+        convert(Path(path), folder)
+    config = genai.Config(str(folder))
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
+    model = genai.Model(config)
+    tokenizer = genai.Tokenizer(model)
+
+    def step(turn):
+        params = genai.GeneratorParams(model)
+        params.set_search_options(do_sample=False, min_length=1024, max_length=1024, batch_size=1)
+        generator = genai.Generator(model, params)
+        tokens = tokenizer.encode(prompt(turn))
+        start = time.perf_counter()
+        generator.append_tokens(tokens)
+        generator.generate_next_token()
+        read = time.perf_counter()
+        for _ in range(GENERATED):
+            generator.generate_next_token()
+        return len(tokens) / (read - start), GENERATED / (time.perf_counter() - read)
+
+    return step
+
+
 def pare(binary, threads, weights):
     def step(turn):
         result = json.loads(subprocess.run(
@@ -146,7 +193,8 @@ def serve(pipe, name, path, threads):
         if name.startswith("pare"):
             step = pare(path, threads, name.split()[1])
         else:
-            step = {"llama.cpp": llama_cpp, "ik_llama.cpp": ik_llama_cpp, "openvino": openvino}[name](path, threads)
+            step = {"llama.cpp": llama_cpp, "ik_llama.cpp": ik_llama_cpp, "openvino": openvino,
+                    "onnxruntime": onnxruntime}[name](path, threads)
         pipe.send(None)
         while (turn := pipe.recv()) is not None:
             pipe.send(step(turn))

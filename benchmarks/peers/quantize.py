@@ -32,9 +32,9 @@ def calibration(model, count=300):
             yield {name: array[i : i + 1] for name, array in feeds.items()}
 
 
-def openvino_int8(model):
-    """Path of the NNCF-quantized model."""
-    path = FOLDER / f"{model.name}.int8.xml"
+def openvino_int8(model, samples=None, label=""):
+    """Path of the NNCF-quantized model; `label` is of other `samples` than calibration's."""
+    path = FOLDER / f"{model.name}{label}.int8.xml"
     if not path.exists():
         import nncf
         import openvino
@@ -42,7 +42,7 @@ def openvino_int8(model):
         transformer = model in (models.MINILM, models.VIT)
         quantized = nncf.quantize(
             openvino.Core().read_model(model.onnx()),
-            nncf.Dataset(list(calibration(model))),
+            nncf.Dataset(samples or list(calibration(model))),
             preset=nncf.QuantizationPreset.MIXED,
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 HANDBOOK = Path("/usr/share/doc/debian-handbook/html/en-US")
+PYTHON_PAGES = Path("/usr/share/doc/python3.11/html")
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
 
 
@@ -25,6 +26,21 @@ def sentences():
             for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", text):
                 if 20 <= len(sentence) <= 400:
                     found[sentence] = None
+    return list(found)
+
+
+@cache
+def python_paragraphs():
+    """Paragraphs of at least 80 characters of Python's documentation, in its order, each once."""
+    pages = [page for part in ("tutorial", "reference", "howto", "library") for page in sorted(PYTHON_PAGES.glob(f"{part}/*.html"))]
+    if not pages:
+        raise FileNotFoundError(f"no documentation of Python in {PYTHON_PAGES}: run tools/setup")
+    found = {}
+    for page in pages:
+        for paragraph in re.findall(r"<p>(.*?)</p>", page.read_text(), re.S):
+            text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", paragraph))).strip()
+            if len(text) >= 80:
+                found[text] = None
     return list(found)
 
 
