@@ -205,7 +205,7 @@ def shape_that_is_no_shape(folder):
     return save(folder, small())
 
 
-@case("int5", flags=["--quantize=int5"])
+@case("int9", flags=["--quantize=int9"])
 def unknown_quantization(folder):
     return save(folder, small())
 

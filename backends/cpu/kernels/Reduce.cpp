@@ -127,6 +127,29 @@ struct Emitter {
                   })[0];
   }
 
+  /// Combines `acc` with the elements of the innermost reduced axis from
+  /// `offset`, first a few among themselves: one long chain of sums would lose
+  /// bits that differences of means, as in a variance, need.
+  Value inBlocks(Value acc, Value none, Value offset,
+                 llvm::function_ref<Value(Value acc, Value offset)> add) {
+    constexpr int64_t kBlock = 16;
+    const Space &r = layout.reduced;
+    unsigned inner = r.rank() - 1;
+    Value n = r.extents[inner].value(b);
+    Value stride = r.strides[0][inner].value(b);
+    auto sum = [&](Value begin, Value end, Value first) {
+      return b.loop(begin, end, 1, ValueRange{first},
+                    [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                      return {add(carried[0], b.add(offset, b.mul(i, stride)))};
+                    })[0];
+    };
+    return b.loop(b.idx(0), n, kBlock, ValueRange{acc},
+                  [&](Value begin, ValueRange carried) -> SmallVector<Value> {
+                    Value end = b.minIdx(b.add(begin, kBlock), n);
+                    return {combine(carried[0], sum(begin, end, none))};
+                  })[0];
+  }
+
   unsigned lanes() {
     return b.isa().f32Lanes * 4 / std::max(4u, elementBytes(spec.type));
   }
@@ -155,12 +178,17 @@ struct Emitter {
   /// Results [column, column + count) of the innermost kept axis.
   void columns(Value offset, Value out, Value column, unsigned width,
                Value count) {
-    Value acc = b.splat(neutral(), width);
-    acc = nest(0, layout.reduced.rank(), b.add(offset, column), acc,
-               [&](Value acc, Value at) {
-                 return accumulate(acc, loadAs(b, spec.type, b.ptr(spec.ptrIn),
-                                               at, width, count));
-               });
+    const Space &r = layout.reduced;
+    Value none = b.splat(neutral(), width);
+    auto add = [&](Value acc, Value at) {
+      return accumulate(
+          acc, loadAs(b, spec.type, b.ptr(spec.ptrIn), at, width, count));
+    };
+    unsigned inner = std::max(1u, r.rank()) - 1;
+    Value acc =
+        nest(0, inner, b.add(offset, column), none, [&](Value acc, Value at) {
+          return r.rank() == 0 ? add(acc, at) : inBlocks(acc, none, at, add);
+        });
     storeAs(b, spec.type, finish(acc), b.ptr(spec.ptrOut), b.add(out, column),
             count);
   }
