@@ -21,8 +21,9 @@ public:
 
   /// Runs the entry on one tensor per argument; symbolic dimensions are read
   /// from their shapes. Caches are empty before each run. Fails as the
-  /// interpreter does. Several threads may run it at once; results do not
-  /// depend on their number.
+  /// interpreter does. Several threads may run it at once if the graph's
+  /// context is for several (MLIRContext::isMultithreadingEnabled); results do
+  /// not depend on their number.
   virtual llvm::Expected<std::vector<HostTensor>>
   run(llvm::ArrayRef<HostTensor> inputs) = 0;
 };

@@ -45,6 +45,10 @@ private:
   llvm::Expected<std::string> chooseFormat(nn::WeightOp weight, bool isTable);
   llvm::Error checkRules();
   bool isChanged(Operation *op) const { return changedOps.contains(op); }
+  /// Runs of several threads make types, which a context may not allow.
+  size_t samplesAtOnce() {
+    return module.getContext()->isMultithreadingEnabled() ? threads : 1;
+  }
 
   using Moments = DenseMap<Value, ProductMoments>;
   using Named = DenseMap<Value, HostTensor>;
@@ -430,7 +434,7 @@ llvm::Error WeightQuantizer::observe(const Segment &segment, bool isFirst,
     return executable.takeError();
   bool hasOther = !isFirst && !products.empty();
   for (size_t begin = 0, count = options.calibration.size(); begin < count;) {
-    size_t end = std::min<size_t>(count, begin + threads);
+    size_t end = std::min(count, begin + samplesAtOnce());
     auto exact = runSamples(**executable, segment, results, begin, end, true);
     if (!exact)
       return exact.takeError();
@@ -470,7 +474,7 @@ llvm::Error WeightQuantizer::advance(const Segment &segment) {
   if (!executable)
     return executable.takeError();
   for (size_t begin = 0, count = options.calibration.size(); begin < count;) {
-    size_t end = std::min<size_t>(count, begin + threads);
+    size_t end = std::min(count, begin + samplesAtOnce());
     auto changed =
         runSamples(**executable, segment, segment.outputs, begin, end, false);
     if (!changed)
