@@ -4,10 +4,9 @@
 #include "passes/calibrate/ProductMoments.h"
 #include "passes/calibrate/Segments.h"
 #include "passes/simplify/DerivedWeights.h"
-#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Parallel.h"
-#include <map>
 
 using namespace mlir;
 
@@ -23,8 +22,6 @@ struct Target {
   nn::WeightOp weight;
   SmallVector<OpOperand *> uses;
   const BlockFormat *format;
-  std::string reason;
-  bool isTransposed = false; ///< in the graph it is [inputs, outputs]
 };
 
 /// A value of the float model and of the one quantized so far, per sample.
@@ -79,7 +76,7 @@ private:
   unsigned threads = llvm::parallel::strategy.compute_thread_count();
   std::vector<unsigned> ruleMatches;
   llvm::StringMap<TensorDecision> decided;
-  llvm::StringMap<int64_t> outputAxes;  ///< of weights; others are inputs
+  llvm::StringMap<int64_t> outputAxes;  ///< 1: a weight is [inputs, outputs]
   std::vector<std::string> order;       ///< of decisions
   llvm::SmallVector<std::string> names; ///< of all weights that rules may name
 };
@@ -140,32 +137,32 @@ llvm::Error WeightQuantizer::checkRules() {
   return llvm::Error::success();
 }
 
+/// Whether an operand reads a weight [inputs, outputs].
+bool readsColumns(OpOperand *use) {
+  auto matmul = dyn_cast<nn::MatMulOp>(use->getOwner());
+  return matmul && !matmul.getTransposeRhs();
+}
+
 /// Why `weight` cannot have blocks of `format`; nullopt: it can.
 std::optional<std::string> whyNot(ArrayRef<OpOperand *> uses,
                                   RankedTensorType type,
-                                  const BlockFormat &format,
-                                  bool &isTransposed) {
+                                  const BlockFormat &format) {
   if (type.getRank() != 2)
     return "is no matrix";
-  std::optional<bool> transposed;
+  bool isTransposed = readsColumns(uses.front());
   for (OpOperand *use : uses) {
-    bool isRows;
-    if (auto matmul = dyn_cast<nn::MatMulOp>(use->getOwner())) {
+    if (isa<nn::MatMulOp>(use->getOwner())) {
       if (use->getOperandNumber() != 1)
         return "is not the right-hand matrix of a product";
-      isRows = matmul.getTransposeRhs();
     } else if (auto gather = dyn_cast<nn::GatherOp>(use->getOwner())) {
       if (use->getOperandNumber() != 0 || int64_t(gather.getAxis()) != 0)
         return "is not gathered by rows";
-      isRows = true;
     } else {
       return ("used by " + use->getOwner()->getName().getStringRef()).str();
     }
-    if (transposed && *transposed == isRows)
+    if (readsColumns(use) != isTransposed)
       return "is used by rows and by columns";
-    transposed = !isRows;
   }
-  isTransposed = transposed.value_or(false);
   int64_t inner = type.getDimSize(isTransposed ? 0 : 1);
   if (inner % format.scaleGroup() != 0)
     return llvm::formatv("rows of {0} are no multiples of {1}", inner,
@@ -208,10 +205,7 @@ llvm::Error WeightQuantizer::collect() {
     if (!wanted)
       return wanted.takeError();
     order.push_back(name.str());
-    outputAxes[name] = llvm::any_of(users, [](OpOperand *use) {
-      auto matmul = dyn_cast<nn::MatMulOp>(use->getOwner());
-      return matmul && !matmul.getTransposeRhs();
-    });
+    outputAxes[name] = llvm::any_of(users, readsColumns);
     const TensorData &data = weights.get(name);
     auto keep = [&](std::string reason) {
       std::string format;
@@ -227,8 +221,7 @@ llvm::Error WeightQuantizer::collect() {
     const BlockFormat *format = findBlockFormat(*wanted);
     if (!format)
       return llvm::createStringError("unknown format '" + *wanted + "'");
-    Target target{weight, users, format, ""};
-    if (auto why = whyNot(users, type, *format, target.isTransposed)) {
+    if (auto why = whyNot(users, type, *format)) {
       keep(*why);
       continue;
     }
@@ -239,7 +232,7 @@ llvm::Error WeightQuantizer::collect() {
     }
     for (OpOperand *use : users)
       changedOps.insert(use->getOwner());
-    targets.push_back(std::move(target));
+    targets.push_back({weight, users, format});
   }
   return checkRules();
 }
@@ -288,7 +281,7 @@ void WeightQuantizer::quantize(Target &target, const ProductMoments *moments) {
   auto type = cast<RankedTensorType>(weight.getType());
   int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
   std::vector<float> values = data.toF32();
-  if (target.isTransposed) {
+  if (outputAxes.lookup(weight.getSymName()) == 1) {
     values = transpose(values, rows, columns);
     std::swap(rows, columns);
   }
@@ -298,12 +291,6 @@ void WeightQuantizer::quantize(Target &target, const ProductMoments *moments) {
              moments->second(),
              {},
              moments->isShifted() ? moments->shift() : ArrayRef<double>()};
-  std::vector<double> cross;
-  if (known) {
-    for (double sum : known->cross)
-      cross.push_back(options.correction * sum);
-    known->cross = cross;
-  }
   encode::EncodeOptions how = options.encode;
   how.threads = threads;
   encode::EncodedMatrix encoded = encode::encodeMatrix(

@@ -48,7 +48,7 @@ Problem::Problem(int64_t columns, const BlockFormat &format,
   for (double value : inputs->products)
     hessian.push_back(value * factor);
   for (double value : inputs->cross)
-    difference.push_back(value * factor);
+    difference.push_back(value * factor * options.asymmetry);
   moments.assign(hessian.begin(), hessian.end());
   cross.resize(difference.size());
   if (!cross.empty())

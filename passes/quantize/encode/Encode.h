@@ -52,7 +52,7 @@ struct EncodeOptions {
   /// input is reached, of weights as they are by then.
   bool actOrder = true;
   double damping = 0.01;     ///< GPTQ: added to H, times its mean diagonal
-  double asymmetry = 1;      ///< GPTAQ: factor of the correction for cross
+  double asymmetry = 1;      ///< share of cross moments that is corrected for
   unsigned sweeps = 4;       ///< GptqDescent: at most
   unsigned iterations = 200; ///< AutoRound
   unsigned threads = 1;      ///< does not change results

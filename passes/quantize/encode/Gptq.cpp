@@ -63,7 +63,7 @@ Feedback makeFeedback(ArrayRef<double> hessian, ArrayRef<double> cross,
   products = solver.transpose().solve(products);
   feedback.asymmetry.resize(size * size);
   Eigen::Map<RowMajor>(feedback.asymmetry.data(), size, size) =
-      (options.asymmetry * products).cast<float>();
+      products.cast<float>();
   return feedback;
 }
 
