@@ -109,6 +109,16 @@ Expected<std::string> runArtifact(const Artifact &artifact,
   return failOf(artifact.label, err, message);
 }
 
+Expected<json::Object> readInfo(const Artifact &artifact,
+                                const TemporaryFolder &folder) {
+  Expected<json::Value> info =
+      queryArtifact(artifact, {"info", "--json"}, folder);
+  if (!info)
+    return info.takeError();
+  json::Object *object = info->getAsObject();
+  return object ? std::move(*object) : json::Object();
+}
+
 Expected<json::Value> queryArtifact(const Artifact &artifact,
                                     ArrayRef<std::string> arguments,
                                     const TemporaryFolder &folder) {

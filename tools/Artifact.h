@@ -50,6 +50,10 @@ llvm::Expected<llvm::json::Value>
 queryArtifact(const Artifact &artifact, llvm::ArrayRef<std::string> arguments,
               const TemporaryFolder &folder);
 
+/// What an artifact says of itself (`info --json`).
+llvm::Expected<llvm::json::Object> readInfo(const Artifact &artifact,
+                                            const TemporaryFolder &folder);
+
 /// A command of an artifact whose standard output is read while it runs: it
 /// waits where nobody reads.
 class ArtifactStream {

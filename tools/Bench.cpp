@@ -333,10 +333,10 @@ static Expected<bool> areLanguageModels(ArrayRef<Artifact> artifacts,
                                         const TemporaryFolder &folder) {
   const Artifact *yes = nullptr, *no = nullptr;
   for (const Artifact &artifact : artifacts) {
-    Expected<bool> is = isLanguageModel(artifact, folder);
-    if (!is)
-      return is.takeError();
-    (*is ? yes : no) = &artifact;
+    Expected<json::Object> info = readInfo(artifact, folder);
+    if (!info)
+      return info.takeError();
+    (isLanguageModel(*info) ? yes : no) = &artifact;
   }
   if (yes && no)
     return createStringError("--vs: '" + yes->label +

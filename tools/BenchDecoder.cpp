@@ -115,14 +115,8 @@ static void printJson(ArrayRef<DecoderMeasurement> measurements,
   outs() << formatv("{0:2}\n", json::Value(std::move(object)));
 }
 
-Expected<bool> isLanguageModel(const Artifact &artifact,
-                               const TemporaryFolder &folder) {
-  Expected<json::Value> info =
-      queryArtifact(artifact, {"info", "--json"}, folder);
-  if (!info)
-    return info.takeError();
-  const json::Object *object = info->getAsObject();
-  return object && object->getInteger("tokenizer_bytes").value_or(0) > 0;
+bool isLanguageModel(const json::Object &info) {
+  return info.getInteger("tokenizer_bytes").value_or(0) > 0;
 }
 
 Error benchDecoders(ArrayRef<Artifact> artifacts,

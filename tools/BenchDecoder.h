@@ -13,10 +13,9 @@ struct DecoderBenchOptions {
   bool profile = false, json = false;
 };
 
-/// True if the artifact's `bench` counts tokens: it is a language model that
-/// has its tokenizer.
-llvm::Expected<bool> isLanguageModel(const Artifact &artifact,
-                                     const TemporaryFolder &folder);
+/// True if the `bench` of the artifact that says `info` of itself counts
+/// tokens: it is a language model that has its tokenizer.
+bool isLanguageModel(const llvm::json::Object &info);
 
 /// Measures one language model, or two in turns, and prints tokens per second:
 /// of one its own table, of two a table with ratios.

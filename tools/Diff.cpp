@@ -93,18 +93,14 @@ static Comparison compareTraces(const Trace &a, const Trace &b) {
 }
 
 static int printJson(const Comparison &comparison, unsigned shown) {
-  // JSON has no infinity.
-  auto number = [](double value) {
-    return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
-  };
   json::Array values;
   for (const Row &row : ArrayRef(comparison.rows).take_front(shown))
     values.push_back(
         json::Object{{"name", row.name},
                      {"shape", row.shape},
-                     {"cosine", number(row.difference.cosine)},
-                     {"max_error", number(row.difference.maxError)},
-                     {"rms_error", number(row.difference.rmsError)},
+                     {"cosine", toJson(row.difference.cosine)},
+                     {"max_error", toJson(row.difference.maxError)},
+                     {"rms_error", toJson(row.difference.rmsError)},
                      {"non_finite", int64_t(row.difference.nonFinite)},
                      {"op_a", row.opA},
                      {"op_b", row.opB}});

@@ -128,15 +128,9 @@ static Expected<EvalSubjects> openSubjects(const Options &options,
   return std::move(subjects);
 }
 
-/// Whether an artifact has the `embed` command.
-static Expected<bool> isEncoder(const Artifact &artifact,
-                                const TemporaryFolder &folder) {
-  Expected<json::Value> info =
-      queryArtifact(artifact, {"info", "--json"}, folder);
-  if (!info)
-    return info.takeError();
-  const json::Object *object = info->getAsObject();
-  return object && object->getInteger("encoder_max_tokens").has_value();
+/// Whether the artifact that says `info` of itself has the `embed` command.
+static bool isEncoder(const json::Object &info) {
+  return info.getInteger("encoder_max_tokens").has_value();
 }
 
 static Error failData(Error error) {
@@ -148,21 +142,19 @@ static Expected<EvalReport> evalTexts(const EvalSubjects &subjects,
                                       const Options &options,
                                       const TemporaryFolder &folder,
                                       Console &console) {
-  Expected<bool> language = isLanguageModel(subjects.model, folder);
-  if (!language)
-    return language.takeError();
-  Expected<bool> encoder = isEncoder(subjects.model, folder);
-  if (!encoder)
-    return encoder.takeError();
-  if (!*language && !*encoder)
+  Expected<json::Object> info = readInfo(subjects.model, folder);
+  if (!info)
+    return info.takeError();
+  bool language = isLanguageModel(*info), encoder = isEncoder(*info);
+  if (!language && !encoder)
     return createStringError(
         "'" + files.front().path + "' is a text, and '" + subjects.model.label +
         "' has no tokenizer: give .npz, .npy, PNG or JPEG files");
   std::vector<Document> documents;
   for (const DataFile &file : files)
-    if (Error error = readDocuments(file, /*byLine=*/*encoder, documents))
+    if (Error error = readDocuments(file, /*byLine=*/encoder, documents))
       return failData(std::move(error));
-  return *language
+  return language
              ? evalLanguage(subjects, documents, options.eval, folder, console)
              : evalVectors(subjects, std::move(documents), options.eval, folder,
                            console);

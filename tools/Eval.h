@@ -9,6 +9,7 @@
 
 #include "tools/Artifact.h"
 #include "tools/Metrics.h"
+#include "tools/Report.h"
 #include "tools/data/Documents.h"
 
 namespace pare::tools {
@@ -45,7 +46,6 @@ struct EvalReport {
 
 /// {"value": …, "error": …}; null for what is not finite.
 llvm::json::Value toJson(const Estimate &estimate);
-llvm::json::Value toJson(double value);
 
 /// Language models: perplexity, and against another one the divergence of its
 /// predictions. Both read the tokens of the same chunks.

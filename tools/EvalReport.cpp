@@ -7,10 +7,6 @@ using namespace llvm;
 
 namespace pare::tools {
 
-json::Value toJson(double value) {
-  return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
-}
-
 json::Value toJson(const Estimate &estimate) {
   return json::Object{{"value", toJson(estimate.value)},
                       {"error", toJson(estimate.error)}};

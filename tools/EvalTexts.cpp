@@ -21,12 +21,10 @@ static void addThreads(unsigned threads, std::vector<std::string> &arguments) {
 
 static Expected<int64_t> getVocabulary(const Artifact &artifact,
                                        const TemporaryFolder &folder) {
-  Expected<json::Value> info =
-      queryArtifact(artifact, {"info", "--json"}, folder);
+  Expected<json::Object> info = readInfo(artifact, folder);
   if (!info)
     return info.takeError();
-  const json::Object *object = info->getAsObject();
-  int64_t size = object ? object->getInteger("vocabulary").value_or(0) : 0;
+  int64_t size = info->getInteger("vocabulary").value_or(0);
   if (size <= 0)
     return createStringError("'" + artifact.label + "' is no language model");
   return size;

@@ -2,6 +2,7 @@
 #include "tools/Report.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
+#include <cmath>
 
 using namespace llvm;
 
@@ -100,6 +101,10 @@ std::string formatFlops(int64_t flops) {
   if (flops < 10000000000)
     return formatv("{0:f1} MFLOP", double(flops) / 1e6);
   return formatv("{0:f1} GFLOP", double(flops) / 1e9);
+}
+
+json::Value toJson(double value) {
+  return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
 }
 
 json::Value toJson(ArrayRef<TensorDecision> decisions) {

@@ -18,6 +18,9 @@ std::string formatBytes(uint64_t bytes);
 /// "15.3 GFLOP", "812 kFLOP".
 std::string formatFlops(int64_t flops);
 
+/// The number, or null where it is not finite: JSON has no infinity.
+llvm::json::Value toJson(double value);
+
 llvm::json::Value toJson(llvm::ArrayRef<TensorDecision> decisions);
 
 /// Metadata and tensors of a file; the table is by type, and by tensor where

@@ -148,25 +148,23 @@ static mlir::Type parseType(StringRef name, mlir::MLIRContext &context) {
 }
 
 Expected<Interface> ArtifactTrace::getInterface() {
-  Expected<json::Value> info =
-      queryArtifact(artifact, {"info", "--json"}, folder);
+  Expected<json::Object> info = readInfo(artifact, folder);
   if (!info)
     return info.takeError();
   Interface interface;
   StringMap<unsigned> symbols;
-  const json::Object *object = info->getAsObject();
   auto list = [](const json::Object *from, StringRef key) {
     static const json::Array none;
     const json::Array *array = from ? from->getArray(key) : nullptr;
     return array ? array : &none;
   };
-  for (const json::Value &value : *list(object, "dims"))
+  for (const json::Value &value : *list(&*info, "dims"))
     if (const json::Object *dim = value.getAsObject()) {
       symbols.try_emplace(dim->getString("name").value_or(""), symbols.size());
       interface.bounds.push_back({dim->getInteger("min").value_or(1),
                                   dim->getInteger("max").value_or(1)});
     }
-  for (const json::Value &value : *list(object, "inputs")) {
+  for (const json::Value &value : *list(&*info, "inputs")) {
     const json::Object *input = value.getAsObject();
     InputSpec spec;
     spec.name = input->getString("name").value_or("").str();
