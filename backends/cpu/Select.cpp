@@ -91,7 +91,7 @@ Operand Selector::operand(Value value) {
   value = getBuffer(value);
   if (nn::WeightOp weight = nn::getWeight(value)) {
     const TensorData &data = weights_.get(weight.getSymName());
-    if (data.storage)
+    if (data.isEncoded())
       return pack({("decoded:" + weight.getSymName()).str(),
                    weight.getSymName().str(),
                    uint64_t(data.type.getNumElements()) * sizeof(float),

@@ -98,6 +98,7 @@ MappedFile::openParts(llvm::ArrayRef<std::string> paths) {
   auto *bytes = static_cast<uint8_t *>(address);
   std::shared_ptr<MappedFile> mapped(
       new MappedFile(all, llvm::ArrayRef<uint8_t>(bytes, size)));
+  mapped->isCopy_ = !onPages;
   for (auto [path, file] : llvm::zip_equal(paths, files)) {
     bool read =
         file.size == 0 ||
@@ -110,6 +111,18 @@ MappedFile::openParts(llvm::ArrayRef<std::string> paths) {
   }
   ::mprotect(address, size, PROT_READ);
   return mapped;
+}
+
+void MappedFile::release(llvm::ArrayRef<uint8_t> part) const {
+  assert((part.empty() ||
+          (part.begin() >= bytes_.begin() && part.end() <= bytes_.end())) &&
+         "not of this file");
+  if (part.empty() || isCopy_)
+    return;
+  auto page = uintptr_t(::sysconf(_SC_PAGESIZE));
+  uintptr_t begin = reinterpret_cast<uintptr_t>(part.begin()) & ~(page - 1),
+            end = reinterpret_cast<uintptr_t>(part.end());
+  ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

@@ -74,6 +74,7 @@ TensorData TensorData::at(int64_t i) const {
                                         type.getElementType()),
                   {},
                   storage};
+  part.narrow = narrow;
   uint64_t size = bytes.size() / uint64_t(type.getDimSize(0));
   part.bytes = pieces.empty() ? bytes.slice(uint64_t(i) * size, size)
                               : pieces[size_t(i)];
@@ -105,6 +106,8 @@ double TensorData::get(int64_t i) const {
         block);
     return block[uint64_t(i) % storage->elements];
   }
+  if (narrow)
+    element = narrow;
   const uint8_t *p = bytes.data() + uint64_t(i) * nn::getElementBytes(element);
   if (auto floating = dyn_cast<FloatType>(element))
     return readFloat(floating, p);
@@ -119,7 +122,7 @@ std::vector<float> TensorData::toF32() const {
 
 void TensorData::toF32(MutableArrayRef<float> out) const {
   assert(int64_t(out.size()) == type.getNumElements());
-  Type element = type.getElementType();
+  Type element = narrow ? narrow : type.getElementType();
   if (!pieces.empty()) {
     size_t each = out.size() / pieces.size();
     for (size_t i = 0; i < pieces.size(); ++i)
@@ -129,15 +132,15 @@ void TensorData::toF32(MutableArrayRef<float> out) const {
   } else if (element.isF32()) {
     if (!out.empty())
       std::memcpy(out.data(), bytes.data(), bytes.size());
+  } else if (element.isF16()) {
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = halfToFloat(endian::read16le(bytes.data() + 2 * i));
+  } else if (element.isBF16()) {
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = bfloatToFloat(endian::read16le(bytes.data() + 2 * i));
   } else {
-    for (auto [i, value] : llvm::enumerate(out)) {
-      if (element.isF16())
-        value = halfToFloat(endian::read16le(bytes.data() + 2 * i));
-      else if (element.isBF16())
-        value = bfloatToFloat(endian::read16le(bytes.data() + 2 * i));
-      else
-        value = float(get(int64_t(i)));
-    }
+    for (auto [i, value] : llvm::enumerate(out))
+      value = float(get(int64_t(i)));
   }
 }
 
@@ -219,9 +222,7 @@ std::string WeightStore::addOwnedBlocks(StringRef name, RankedTensorType type,
 
 std::string WeightStore::addOwnedData(StringRef name, TensorData data,
                                       std::vector<uint8_t> bytes) {
-  std::string unique = name.str();
-  for (unsigned i = 1; tensors_.contains(unique); ++i)
-    unique = (name + "." + llvm::Twine(i)).str();
+  std::string unique = getUnusedName(name);
   Entry &entry = tensors_[unique];
   entry.owned = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
   entry.data = data;
@@ -238,6 +239,31 @@ std::string WeightStore::addOwned(StringRef name, RankedTensorType type,
   return addOwned(name, type, std::move(bytes));
 }
 
+std::string WeightStore::getUnusedName(StringRef name) const {
+  std::string unique = name.str();
+  for (unsigned i = 1; tensors_.contains(unique); ++i)
+    unique = (name + "." + llvm::Twine(i)).str();
+  return unique;
+}
+
+std::optional<std::string> WeightStore::addWidened(StringRef name,
+                                                   StringRef of) {
+  const Entry &from = tensors_.find(of)->second;
+  Type element = from.data.type.getElementType();
+  if (!from.file || from.data.isEncoded() || !from.data.pieces.empty() ||
+      !(element.isF16() || element.isBF16()))
+    return std::nullopt;
+  TensorData data = from.data;
+  data.type = RankedTensorType::get(data.type.getShape(),
+                                    Float32Type::get(element.getContext()));
+  data.narrow = element;
+  std::string unique = getUnusedName(name);
+  Entry &entry = tensors_[unique];
+  entry.data = std::move(data);
+  entry.file = from.file; // entries stay where they are
+  return unique;
+}
+
 llvm::Error WeightStore::stack(StringRef name, ArrayRef<std::string> parts) {
   assert(!parts.empty() && !contains(name) && "a new tensor of some");
   const TensorData &first = get(parts[0]);
@@ -247,10 +273,12 @@ llvm::Error WeightStore::stack(StringRef name, ArrayRef<std::string> parts) {
   whole.data = {RankedTensorType::get(shape, first.type.getElementType()),
                 {},
                 first.storage};
+  whole.data.narrow = first.narrow;
   for (const std::string &part : parts) {
     const TensorData &data = get(part);
     assert(data.pieces.empty() && "stacks are not stacked again");
-    if (data.type != first.type || data.storage != first.storage)
+    if (data.type != first.type || data.storage != first.storage ||
+        data.narrow != first.narrow)
       return llvm::createStringError("tensors '" + parts[0] + "' and '" + part +
                                      "' must have one type and shape");
     whole.data.pieces.push_back(data.bytes);
@@ -270,12 +298,23 @@ const TensorData &WeightStore::get(StringRef name) const {
   return it->second.data;
 }
 
+void WeightStore::Entry::release() const {
+  if (file)
+    file->release(data.bytes);
+  for (const Entry &part : parts)
+    part.release();
+}
+
+void WeightStore::release(StringRef name) const {
+  tensors_.find(name)->second.release();
+}
+
 void WeightStore::erase(StringRef name) { tensors_.erase(name); }
 
 /// Counts NaN and infinite values of a float tensor.
 static void countNonFinite(const TensorData &data, uint64_t &nan,
                            uint64_t &inf) {
-  Type element = data.type.getElementType();
+  Type element = data.narrow ? data.narrow : data.type.getElementType();
   if (!data.pieces.empty()) {
     for (int64_t i = 0; i < data.type.getDimSize(0); ++i)
       countNonFinite(data.at(i), nan, inf);
@@ -289,6 +328,18 @@ static void countNonFinite(const TensorData &data, uint64_t &nan,
       uint32_t bits = endian::read32le(data.bytes.data() + i);
       if ((bits & 0x7f800000u) == 0x7f800000u)
         ++(bits & 0x7fffffu ? nan : inf);
+    }
+  } else if (element.isF16() || element.isBF16()) {
+    uint16_t exponent = element.isF16() ? 0x7c00 : 0x7f80;
+    uint64_t special = 0;
+    for (size_t i = 0; i < data.bytes.size(); i += 2) {
+      uint16_t bits = endian::read16le(data.bytes.data() + i);
+      special += (bits & exponent) == exponent;
+    }
+    for (size_t i = 0; special && i < data.bytes.size(); i += 2) {
+      uint16_t bits = endian::read16le(data.bytes.data() + i);
+      if ((bits & exponent) == exponent)
+        ++(bits & ~exponent & 0x7fff ? nan : inf);
     }
   } else {
     for (int64_t i = 0, e = data.type.getNumElements(); i < e; ++i) {
@@ -307,6 +358,7 @@ std::vector<WeightStore::NonFinite> WeightStore::findNonFinite() const {
     if (!isa<FloatType>(data.type.getElementType()))
       continue;
     countNonFinite(data, counts.nan, counts.inf);
+    item.getValue().release();
     if (counts.nan || counts.inf)
       found.push_back(std::move(counts));
   }

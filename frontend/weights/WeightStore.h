@@ -40,6 +40,9 @@ public:
   llvm::Expected<llvm::ArrayRef<uint8_t>> range(uint64_t offset, uint64_t size,
                                                 llvm::StringRef what) const;
   llvm::ArrayRef<uint8_t> bytes() const { return bytes_; }
+  /// Says that a part of bytes() is not needed soon: memory that holds it may
+  /// be given to something else. It is read from the file again when it is.
+  void release(llvm::ArrayRef<uint8_t> part) const;
 
 private:
   MappedFile(llvm::StringRef path, llvm::ArrayRef<uint8_t> bytes)
@@ -47,6 +50,7 @@ private:
 
   std::string path_;
   llvm::ArrayRef<uint8_t> bytes_;
+  bool isCopy_ = false; ///< in memory: there is nothing to read again
 };
 
 /// Bytes of a dense tensor (i1 takes a byte); nullopt where a dimension is
@@ -69,6 +73,12 @@ struct TensorData {
   /// per index of the first axis, and `bytes` is empty.
   std::vector<llvm::ArrayRef<uint8_t>> pieces = {};
 
+  /// Where not null, f16 or bf16: `bytes` are elements of this type, `type` has
+  /// f32 elements, which they are read as (WeightStore::addWidened).
+  mlir::Type narrow = {};
+
+  /// Whether `bytes` are something else than elements of `type`.
+  bool isEncoded() const { return storage || narrow; }
   /// What is at index `i` of the first axis, as a tensor of the other axes.
   TensorData at(int64_t i) const;
   /// Copies the bytes, in order, to `out`, which has exactly their size.
@@ -106,6 +116,12 @@ public:
                              const BlockStorage &storage,
                              std::vector<uint8_t> bytes);
 
+  /// Adds the f32 values of `of`, of f16 or bf16, over the same bytes of its
+  /// file; returns the name used, as addOwned does. Nothing where `of` is no
+  /// plain view of a file.
+  std::optional<std::string> addWidened(llvm::StringRef name,
+                                        llvm::StringRef of);
+
   /// Makes the tensors `parts`, all of one type, one tensor `name` with a new
   /// first axis, over the same bytes; the parts are then gone. Fails where two
   /// differ in type or blocks, by name.
@@ -115,6 +131,11 @@ public:
   /// The tensor; asserts that it exists (graphs refer only to what importers
   /// and passes added).
   const TensorData &get(llvm::StringRef name) const;
+  /// `name`, or `name` with a numeric suffix where it is taken.
+  std::string getUnusedName(llvm::StringRef name) const;
+  /// Says that a tensor's bytes are not needed soon: what of them is mapped
+  /// from files takes no memory until it is read again.
+  void release(llvm::StringRef name) const;
   /// Forgets a tensor that no weight refers to any more; frees owned bytes.
   void erase(llvm::StringRef name);
 
@@ -137,6 +158,7 @@ private:
     std::shared_ptr<MappedFile> file; ///< of a view
     std::unique_ptr<std::vector<uint8_t>> owned;
     std::vector<Entry> parts; ///< of a stack, which keep its bytes alive
+    void release() const;
   };
   llvm::StringMap<Entry> tensors_;
 };

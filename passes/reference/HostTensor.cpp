@@ -25,7 +25,7 @@ HostTensor::HostTensor(RankedTensorType type, ArrayRef<int64_t> values)
 }
 
 HostTensor HostTensor::view(const TensorData &weight) {
-  if (weight.storage)
+  if (weight.isEncoded())
     return HostTensor(weight.type, ArrayRef<float>(weight.toF32()));
   size_t bytes = nn::getElementBytes(weight.type.getElementType());
   if (!weight.pieces.empty() ||

@@ -24,6 +24,19 @@ static DenseElementsAttr toAttr(const HostTensor &tensor) {
   return DenseElementsAttr::get(type, values);
 }
 
+Value createWeight(OpBuilder &builder, StringRef symbol, RankedTensorType type,
+                   Value like, StringRef name) {
+  Operation *function = builder.getInsertionBlock()->getParentOp();
+  while (!isa<ModuleOp>(function->getParentOp()))
+    function = function->getParentOp();
+  OpBuilder atModule(function);
+  nn::WeightOp::create(atModule, like.getLoc(), symbol, type,
+                       name.empty() ? StringAttr()
+                                    : builder.getStringAttr(name),
+                       StringAttr(), StringAttr());
+  return nn::ParamOp::create(builder, like.getLoc(), type, symbol);
+}
+
 Value makeDerivedWeight(OpBuilder &builder, WeightStore &weights,
                         const HostTensor &tensor, Value like, StringRef name,
                         StringRef suffix) {
@@ -32,15 +45,7 @@ Value makeDerivedWeight(OpBuilder &builder, WeightStore &weights,
   std::string symbol = weights.addOwned(
       (base.empty() ? suffix : base + "." + suffix).str(), tensor.type(),
       std::vector<uint8_t>(bytes.begin(), bytes.end()));
-  Operation *function = builder.getInsertionBlock()->getParentOp();
-  while (!isa<ModuleOp>(function->getParentOp()))
-    function = function->getParentOp();
-  OpBuilder atModule(function);
-  nn::WeightOp::create(atModule, like.getLoc(), symbol, tensor.type(),
-                       name.empty() ? StringAttr()
-                                    : builder.getStringAttr(name),
-                       StringAttr(), StringAttr());
-  return nn::ParamOp::create(builder, like.getLoc(), tensor.type(), symbol);
+  return createWeight(builder, symbol, tensor.type(), like, name);
 }
 
 Value makeDerived(OpBuilder &builder, WeightStore &weights,

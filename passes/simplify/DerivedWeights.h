@@ -27,6 +27,12 @@ mlir::Value makeDerivedWeight(mlir::OpBuilder &builder, WeightStore &weights,
                               const HostTensor &tensor, mlir::Value like,
                               llvm::StringRef name, llvm::StringRef suffix);
 
+/// Declares the store's tensor `symbol`, of `type`, as a weight whose `source`
+/// is `name` (empty: none); a value of it. Takes the location of `like`.
+mlir::Value createWeight(mlir::OpBuilder &builder, llvm::StringRef symbol,
+                         mlir::RankedTensorType type, mlir::Value like,
+                         llvm::StringRef name);
+
 /// `loc` with `.suffix` after its name: of a value that the source does not
 /// have but that belongs to one that it has.
 mlir::Location getDerivedLoc(mlir::Location loc, llvm::StringRef suffix);

@@ -43,6 +43,8 @@ private:
   }
 
   void fold(Operation *op) {
+    if (auto cast = dyn_cast<nn::CastOp>(op); cast && widen(cast))
+      return;
     std::vector<HostTensor> operands;
     int64_t bytes = 0;
     for (Value operand : op->getOperands()) {
@@ -76,6 +78,34 @@ private:
     op->erase();
   }
 
+  /// A large weight of 16 bits is read as f32 where it lies: copies of all of
+  /// them would be twice the model.
+  bool widen(nn::CastOp op) {
+    nn::WeightOp weight = nn::getWeight(op.getX());
+    auto type = cast<RankedTensorType>(op.getType());
+    if (!weight || !type.getElementType().isF32() ||
+        type.getNumElements() * 4 <= kAlwaysFoldedBytes)
+      return false;
+    OpBuilder builder(op);
+    Value result;
+    // A tied table stays one weight.
+    if (auto it = widened.find(weight.getSymName()); it != widened.end()) {
+      result =
+          nn::ParamOp::create(builder, op.getX().getLoc(), type, it->second);
+    } else {
+      StringRef name = getSourceName(weight);
+      std::optional<std::string> symbol = weights.addWidened(
+          (name + "." + getSuffix(op)).str(), weight.getSymName());
+      if (!symbol)
+        return false;
+      result = createWeight(builder, *symbol, type, op.getX(), name);
+      widened[weight.getSymName()] = std::move(*symbol);
+    }
+    op.replaceAllUsesWith(result);
+    op.erase();
+    return true;
+  }
+
   static StringRef findSource(Operation *op) {
     for (Value operand : op->getOperands())
       if (nn::WeightOp weight = nn::getWeight(operand))
@@ -89,6 +119,7 @@ private:
 
   ModuleOp module;
   WeightStore &weights;
+  llvm::StringMap<std::string> widened; ///< weights of 16 bits to those of f32
 };
 
 struct FoldConstantsPass : impl::FoldConstantsBase<FoldConstantsPass> {

@@ -167,6 +167,53 @@ TEST_F(WeightStoreTest, NonFiniteValuesAreCountedInNameOrder) {
   EXPECT_EQ(found[1].inf, 1u);
 }
 
+TEST_F(WeightStoreTest, NonFiniteValuesOf16Bits) {
+  // -inf, -NaN, NaN, the largest number, inf of each type.
+  std::vector<uint16_t> half = {0xfc00, 0xfe01, 0x7c01, 0x7bff, 0x7c00},
+                        bfloat = {0xff80, 0xff81, 0x7fc0, 0x7f7f, 0x7f80};
+  read<uint16_t>(builder_.getF16Type(), half);
+  read<uint16_t>(builder_.getBF16Type(), bfloat);
+  auto found = store_.findNonFinite();
+  ASSERT_EQ(found.size(), 2u);
+  for (const WeightStore::NonFinite &counts : found) {
+    EXPECT_EQ(counts.nan, 2u);
+    EXPECT_EQ(counts.inf, 2u);
+  }
+}
+
+TEST_F(WeightStoreTest, WidenedTensorsReadTheSameBytes) {
+  std::vector<uint16_t> values = {0x3f80, 0xc000, 0x0000, 0x4040, 0x7fc0, 0};
+  std::shared_ptr<MappedFile> file = write<uint16_t>(values);
+  auto type = RankedTensorType::get({3, 2}, builder_.getBF16Type());
+  ASSERT_FALSE(store_.addView("w", type, file, 0, 12));
+  std::optional<std::string> name = store_.addWidened("w", "w");
+  ASSERT_EQ(name, "w.1");
+  store_.erase("w");
+  const TensorData &wide = store_.get("w.1");
+  EXPECT_TRUE(wide.isEncoded());
+  EXPECT_EQ(wide.bytes.data(), file->bytes().data());
+  EXPECT_EQ(wide.type, RankedTensorType::get({3, 2}, builder_.getF32Type()));
+  EXPECT_EQ(ArrayRef(wide.toF32()).take_front(4),
+            ArrayRef<float>({1, -2, 0, 3}));
+  EXPECT_EQ(wide.get(1), -2);
+  EXPECT_EQ(wide.at(1).toF32(), std::vector<float>({0, 3}));
+  auto found = store_.findNonFinite();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].nan, 1u);
+  // Memory that was given back is read from the file again.
+  store_.release("w.1");
+  file->release(file->bytes());
+  EXPECT_EQ(wide.get(3), 3);
+
+  // Of these the bytes are no file's, or no floats of 16 bits.
+  auto f32 = RankedTensorType::get({3}, builder_.getF32Type());
+  ASSERT_FALSE(store_.addView("f32", f32, file, 0, 12));
+  store_.addOwned("owned", type, std::vector<uint8_t>(12));
+  for (StringRef other : {"f32", "owned", "w.1"})
+    EXPECT_EQ(store_.addWidened("x", other), std::nullopt);
+  EXPECT_FALSE(store_.contains("x"));
+}
+
 TEST_F(WeightStoreTest, StacksReadTheirParts) {
   std::vector<float> values = {1, 2, 3, 4, 5, 6, 7, std::nanf("")};
   std::shared_ptr<MappedFile> file = write<float>(values);
