@@ -4,6 +4,79 @@
 
 namespace pare::encode {
 
+using Bits = int32_t __attribute__((vector_size(sizeof(Lanes))));
+
+/// x becomes |x|^power, by 2^(power · log2 |x|), for powers in [-1, 0] to 1e-6
+/// of it; of zero some large number. The same bits on every CPU and with every
+/// C library.
+[[gnu::always_inline]] static inline void raise(Vector &x, float power) {
+  Bits bits = reinterpret_cast<Bits &>(x) & 0x7fffffff;
+  // A mantissa in [√½, √2), its logarithm by the series of artanh.
+  Bits exponent = (bits - 0x3f3504f3) >> 23, mantissa = bits - (exponent << 23);
+  Vector m = reinterpret_cast<Vector &>(mantissa), t = (m - 1) / (m + 1),
+         tt = t * t;
+  Vector log = t * (2.8853901f +
+                    tt * (0.9617967f + tt * (0.5770780f + tt * 0.4121986f))) +
+               __builtin_convertvector(exponent, Vector);
+  Vector y = log * power;
+  constexpr float kMagic = 12582912.0f; // 1.5 · 2^23: adding it rounds
+  Vector shifted = y + kMagic, f = y - (shifted - kMagic);
+  // The series of 2^f, |f| <= 1/2.
+  Vector series =
+      1 + f * (0.69314718f +
+               f * (0.24022651f +
+                    f * (0.055504109f +
+                         f * (0.0096181291f +
+                              f * (0.0013333558f + f * 0.00015403530f)))));
+  Bits result = reinterpret_cast<Bits &>(series) +
+                (reinterpret_cast<Bits &>(shifted) << 23);
+  x = reinterpret_cast<Vector &>(result);
+}
+
+/// Of one zero point: Σ |w - ŵ| and Σ (v - (w - e) / s), with e the error w - ŵ
+/// less what the norm's generalized soft threshold takes of it.
+[[gnu::always_inline]] static inline void
+sumUp(const GroupData &data, const Levels &levels, const GroupScale &scale,
+      float beta, Lanes &errors, Lanes &zeros) {
+  constexpr float kNorm = 0.7f;
+  float inverseBeta = 1 / beta;
+  Vector error{}, sum{}, zero{};
+  for (int64_t k = 0; k < data.size; ++k) {
+    Lanes value, decoded;
+    scale.round(levels, data.weights[k], value);
+    scale.decode(value, decoded);
+    Vector w = vec(data.weights[k]), delta = w - vec(decoded);
+    Bits bits = reinterpret_cast<Bits &>(delta), magnitude = bits & 0x7fffffff;
+    Vector size = reinterpret_cast<Vector &>(magnitude);
+    Vector powers = size;
+    raise(powers, kNorm - 1);
+    Vector shrunk = size - powers * inverseBeta;
+    shrunk = shrunk > zero ? shrunk : zero;
+    Bits withSign = reinterpret_cast<Bits &>(shrunk) | (bits ^ magnitude);
+    error += size;
+    sum += vec(value) -
+           (w - reinterpret_cast<Vector &>(withSign)) * vec(scale.inverse);
+  }
+  vec(errors) = error;
+  vec(zeros) = sum;
+}
+
+// Compiled once more for AVX2, which changes no bit of the results.
+#if defined(__x86_64__)
+[[gnu::target("avx2")]] static void
+sumUpAvx2(const GroupData &data, const Levels &levels, const GroupScale &scale,
+          float beta, Lanes &errors, Lanes &zeros) {
+  sumUp(data, levels, scale, beta, errors, zeros);
+}
+static bool hasAvx2() {
+  static const bool has = __builtin_cpu_supports("avx2");
+  return has;
+}
+#else
+static bool hasAvx2() { return false; }
+static constexpr auto sumUpAvx2 = sumUp;
+#endif
+
 /// Badri and Shaji 2023, equations 4 to 6, for a group with its scale given:
 /// min over z of ‖w - s (v - z)‖_p^p with v = round(w / s + z), split by an
 /// auxiliary error e: e by the generalized soft threshold, z by the mean. Zeros
@@ -12,37 +85,26 @@ namespace pare::encode {
 static Lanes solveZero(const GroupData &data, const Levels &levels,
                        const GroupScale &start) {
   constexpr int kIterations = 20;
-  constexpr float kNorm = 0.7f, kGrowth = 1.01f;
+  constexpr float kGrowth = 1.01f;
   float beta = 10;
   Lanes best = start.zero, zero = start.zero,
         least = splat(std::numeric_limits<float>::infinity());
-  bool isActive[kLanes];
+  bool isActive[kLanes], isAnyActive = true;
   std::fill_n(isActive, kLanes, true);
-  for (int i = 0; i < kIterations; ++i, beta *= kGrowth) {
+  for (int i = 0; i < kIterations && isAnyActive; ++i, beta *= kGrowth) {
     GroupScale scale = start;
     scale.zero = zero;
-    Lanes error = splat(0), sum = splat(0), value, decoded;
-    for (int64_t k = 0; k < data.size; ++k) {
-      const Lanes &weight = data.weights[k];
-      scale.round(levels, weight, value);
-      scale.decode(value, decoded);
-      for (int lane = 0; lane < kLanes; ++lane) {
-        float delta = weight[lane] - decoded[lane], size = std::abs(delta);
-        float shrunk = 0;
-        if (size > 0)
-          shrunk = std::copysign(
-              std::max(size - std::pow(size, kNorm - 1) / beta, 0.0f), delta);
-        error[lane] += size;
-        sum[lane] +=
-            value[lane] - (weight[lane] - shrunk) * scale.inverse[lane];
-      }
-    }
+    Lanes error, sum;
+    hasAvx2() ? sumUpAvx2(data, levels, scale, beta, error, sum)
+              : sumUp(data, levels, scale, beta, error, sum);
+    isAnyActive = false;
     for (int lane = 0; lane < kLanes; ++lane) {
       if (!isActive[lane])
         continue;
       isActive[lane] = error[lane] < least[lane];
       if (!isActive[lane])
         continue;
+      isAnyActive = true;
       least[lane] = error[lane];
       best[lane] = zero[lane];
       zero[lane] = sum[lane] / float(data.size);
