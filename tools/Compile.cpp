@@ -42,6 +42,13 @@ static cl::opt<emit::OutputKind>
                         clEnumValN(emit::OutputKind::Llvm, "llvm",
                                    "LLVM IR of kernels and tables")),
              cl::sub(command));
+static cl::opt<std::string> checkpoints(
+    "checkpoints", cl::value_desc("folder"),
+    cl::desc("Where weights that are finished are kept until the result is "
+             "whole, so that the same command goes on after it was stopped; or "
+             "none (default: FILE.partial, for large models and where samples "
+             "are run)"),
+    cl::sub(command));
 static cl::opt<bool> json("json", cl::desc("Print the report as JSON"),
                           cl::sub(command));
 static cl::opt<bool> quiet("quiet", cl::desc("Print nothing but errors"),
@@ -57,6 +64,13 @@ static CompileOptions getOptions() {
       (output.ends_with(".a") || output.ends_with(".so")))
     options.kind = emit::OutputKind::Library;
   options.threads = threads;
+  // Less is made again in a few seconds.
+  options.checkpointBytes = 256 << 20;
+  options.checkpoints = options.output + ".partial";
+  if (checkpoints.getNumOccurrences()) {
+    options.checkpointBytes = 0;
+    options.checkpoints = checkpoints == "none" ? "" : checkpoints.getValue();
+  }
   return options;
 }
 

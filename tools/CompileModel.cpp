@@ -6,8 +6,12 @@
 #include "tools/Cli.h"
 #include "tools/ImageOption.h"
 #include "tools/Report.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/xxhash.h"
+#include "llvm/TargetParser/Host.h"
 #include <chrono>
 
 using namespace llvm;
@@ -122,6 +126,26 @@ static Error checkFlags(const CompileOptions &options) {
   return Error::success();
 }
 
+/// What beside a model and its options decides the bytes of weights: this
+/// program, and the CPU that samples run on.
+static std::string getIdentity() {
+  std::string identity = PARE_VERSION;
+  std::string program = sys::fs::getMainExecutable(nullptr, nullptr);
+  if (auto file = MappedFile::open(program)) {
+    XXH128_hash_t hash = xxh3_128bits((*file)->bytes());
+    identity += formatv(" {0:x} {1:x}", hash.high64, hash.low64);
+  } else {
+    consumeError(file.takeError());
+  }
+  identity += (" " + sys::getHostCPUName()).str();
+  std::vector<std::string> features;
+  for (const auto &feature : sys::getHostCPUFeatures())
+    if (feature.second)
+      features.push_back(feature.first().str());
+  llvm::sort(features);
+  return identity + " " + join(features, ",");
+}
+
 Expected<CompileResult> compileModel(const CompileOptions &options,
                                      Console &console) {
   CompileResult result;
@@ -142,6 +166,10 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
     return std::move(error);
   if (Error error = checkFlags(options))
     return std::move(error);
+  // Before hours of work.
+  if (isActive(options.weights) && options.kind != emit::OutputKind::Library)
+    if (Error error = emit::checkOutput(options.output))
+      return std::move(error);
 
   Expected<cpu::TimingTable> timings = readTimings(options, *isa);
   if (!timings)
@@ -173,6 +201,9 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   pipeline.weights = model->weights.get();
   pipeline.formats.decisions = &result.decisions;
   pipeline.formats.progress = progress;
+  pipeline.formats.checkpoint = {
+      options.checkpoints, getIdentity, options.checkpointBytes,
+      [&](const Twine &line) { console.note(line); }};
   pipeline.int8.target = &target;
   pipeline.int8.decisions = &result.decisions;
   pipeline.int8.progress = progress;
@@ -249,6 +280,8 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
       {*providers, &target.timings()}, progress);
   if (!report)
     return report.takeError();
+  if (!options.checkpoints.empty())
+    Checkpoint::discard(options.checkpoints);
   phases.finish("code");
   result.report = *report;
   result.target = isa->name;

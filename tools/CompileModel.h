@@ -28,6 +28,11 @@ struct CompileOptions {
   CacheType cache = CacheType::F16;
   std::vector<std::string> adapters; ///< folders that PEFT saved
   AdapterMode adapterMode = AdapterMode::Auto;
+  /// Where weights of few bits that are finished are kept until the result is
+  /// whole; empty: nowhere. Smaller models than `checkpointBytes`, in bytes of
+  /// weights to quantize, keep them where samples are run only.
+  std::string checkpoints;
+  uint64_t checkpointBytes = 0;
 };
 
 struct CompileResult {

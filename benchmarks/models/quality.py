@@ -2,6 +2,7 @@
 
     tools/bench-quality             everything
     tools/bench-quality accuracy int8 artifact
+    tools/bench-quality large       a model of 7B in 1.5 GB of memory: 32 GB of disk under $TMPDIR, an hour
 
 The parts logits, text, perplexity and kl are of language models and need
 transformers: `tools/setup --transformers` (6 GB of packages). minilm-bits needs
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import language  # noqa: E402
 from kl import kl  # noqa: E402
+from large import large  # noqa: E402
 from minilm_bits import minilm_bits  # noqa: E402
 from oracle import artifact, corpus, models, quality  # noqa: E402
 from report import all_hold, report  # noqa: E402
@@ -100,7 +102,9 @@ def artifact_itself(folder):
 
 
 PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself, **language.PARTS,
-         "minilm-bits": minilm_bits, "kl": kl}
+         "minilm-bits": minilm_bits, "kl": kl, "large": large}
+# Parts that run only when they are asked for.
+HEAVY = {"large"}
 # What parts need beyond tools/setup: the option that installs it, and a module that shows it is there.
 NEEDS = {**dict.fromkeys((*language.ORACLE_PARTS, "kl"), ("--transformers", "transformers")),
          "minilm-bits": ("--peers", "nncf")}
@@ -109,7 +113,7 @@ NEEDS = {**dict.fromkeys((*language.ORACLE_PARTS, "kl"), ("--transformers", "tra
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
-    parts = parser.parse_args().parts or list(PARTS)
+    parts = parser.parse_args().parts or [part for part in PARTS if part not in HEAVY]
     for part in parts:
         if part not in PARTS:
             parser.error(f"no part '{part}'")

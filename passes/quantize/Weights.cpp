@@ -24,11 +24,6 @@ struct Target {
   const BlockFormat *format;
 };
 
-/// A value of the float model and of the one quantized so far, per sample.
-struct Paths {
-  std::vector<HostTensor> exact, changed;
-};
-
 class WeightQuantizer {
 public:
   WeightQuantizer(ModuleOp module, WeightStore &weights,
@@ -51,14 +46,32 @@ private:
   using Named = DenseMap<Value, HostTensor>;
   llvm::Error runSegment(const Segment &segment, bool isFirst);
   llvm::Error observe(const Segment &segment, bool isFirst, Moments &moments);
-  void quantizeIn(const Segment &segment, const Moments &moments);
+  llvm::Error quantizeIn(const Segment &segment, const Moments &moments);
   llvm::Error advance(const Segment &segment);
   llvm::Expected<std::vector<Named>> runSamples(Executable &executable,
                                                 const Segment &segment,
                                                 ArrayRef<Value> results,
                                                 size_t begin, size_t end,
                                                 bool exact) const;
-  void quantize(Target &target, const ProductMoments *moments);
+  llvm::Error quantize(Target &target, const ProductMoments *moments);
+  EncodedWeight encodeWeight(const Target &target,
+                             const ProductMoments *moments);
+  llvm::Error install(Target &target, EncodedWeight encoded);
+  llvm::Error quantizeAlone();
+  llvm::Error quantizeByLayers();
+  // Checkpoints.
+  llvm::Error openCheckpoint(bool isByLayers);
+  size_t getIndex(const Target &target) const {
+    return size_t(&target - targets.data());
+  }
+  uint64_t getElements(Target &target) const {
+    return uint64_t(
+        cast<RankedTensorType>(target.weight.getType()).getNumElements());
+  }
+  std::optional<EncodedWeight> findDone(Target &target);
+  llvm::Error keepValues(size_t index, ArrayRef<Value> needed);
+  bool restoreValues(size_t index, ArrayRef<Value> needed);
+  llvm::Expected<size_t> resume(ArrayRef<Segment> segments);
   llvm::Expected<std::unique_ptr<Executable>> compile(const Segment &segment,
                                                       ArrayRef<Value> results);
   std::vector<HostTensor> getInputs(const Segment &segment, size_t sample,
@@ -70,6 +83,9 @@ private:
   WeightStore &weights;
   const WeightOptions &options;
   std::vector<Target> targets;
+  std::unique_ptr<Checkpoint> checkpoint; ///< or null
+  std::optional<Checkpoint::Part> held;   ///< what `values` are views of
+  bool cannotSave = false;
   llvm::SmallPtrSet<Operation *, 32> changedOps;
   DenseMap<Value, Paths> values;
   std::optional<CrossProducts> crossProducts;
@@ -212,7 +228,8 @@ llvm::Error WeightQuantizer::collect() {
       llvm::raw_string_ostream(format) << type.getElementType();
       // Weights in blocks are listed where their products are looked at.
       if (!data.storage)
-        record(weight, format, data.bytes.size(), std::move(reason), 0);
+        record(weight, format, data.bytes.size() * (data.narrow ? 2 : 1),
+               std::move(reason), 0);
     };
     if (*wanted == "keep") {
       keep("as asked for");
@@ -230,6 +247,7 @@ llvm::Error WeightQuantizer::collect() {
       keep("holds NaN or infinite values");
       continue;
     }
+    weights.release(name);
     for (OpOperand *use : users)
       changedOps.insert(use->getOwner());
     targets.push_back({weight, users, format});
@@ -275,13 +293,24 @@ std::vector<float> transpose(ArrayRef<float> x, int64_t rows, int64_t columns) {
   return result;
 }
 
-void WeightQuantizer::quantize(Target &target, const ProductMoments *moments) {
+/// How a weight is encoded: one row per output.
+RankedTensorType getBlockType(nn::WeightOp weight, bool isTransposed) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  int64_t rows = type.getDimSize(isTransposed),
+          columns = type.getDimSize(!isTransposed);
+  return RankedTensorType::get({rows, columns},
+                               Float32Type::get(weight.getContext()));
+}
+
+EncodedWeight WeightQuantizer::encodeWeight(const Target &target,
+                                            const ProductMoments *moments) {
   nn::WeightOp weight = target.weight;
-  const TensorData &data = weights.get(weight.getSymName());
+  StringRef symbol = weight.getSymName();
   auto type = cast<RankedTensorType>(weight.getType());
   int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
-  std::vector<float> values = data.toF32();
-  if (outputAxes.lookup(weight.getSymName()) == 1) {
+  std::vector<float> values = weights.get(symbol).toF32();
+  weights.release(symbol);
+  if (outputAxes.lookup(symbol) == 1) {
     values = transpose(values, rows, columns);
     std::swap(rows, columns);
   }
@@ -295,40 +324,61 @@ void WeightQuantizer::quantize(Target &target, const ProductMoments *moments) {
   how.threads = threads;
   encode::EncodedMatrix encoded = encode::encodeMatrix(
       values, rows, columns, *target.format, how, known ? &*known : nullptr);
-  const BlockStorage &storage = getPlainStorage(*target.format);
-  std::vector<uint8_t> bytes = storage.pack(encoded.planes);
+  return {encoded.error, moments != nullptr,
+          getPlainStorage(*target.format).pack(encoded.planes)};
+}
+
+llvm::Error WeightQuantizer::quantize(Target &target,
+                                      const ProductMoments *moments) {
+  if (auto done = findDone(target))
+    return install(target, std::move(*done));
+  EncodedWeight encoded = encodeWeight(target, moments);
+  if (checkpoint)
+    if (llvm::Error error = encoded.save(*checkpoint, getIndex(target))) {
+      cannotSave = true;
+      return error;
+    }
+  return install(target, std::move(encoded));
+}
+
+/// Puts a weight that is encoded in the place of the one that it was.
+llvm::Error WeightQuantizer::install(Target &target, EncodedWeight encoded) {
+  nn::WeightOp weight = target.weight;
+  RankedTensorType blockType =
+      getBlockType(weight, outputAxes.lookup(weight.getSymName()) == 1);
   // Kernels' layout has no bits between planes.
-  auto packedBytes = uint64_t(double(rows) * double(columns) *
+  auto packedBytes = uint64_t(double(blockType.getNumElements()) *
                               target.format->getBitsPerWeight() / 8);
 
   record(weight,
          llvm::formatv("{0}, {1:f2} bits", target.format->name,
                        target.format->getBitsPerWeight())
              .str(),
-         packedBytes, describe(options.encode.method, bool(moments)),
+         packedBytes, describe(options.encode.method, encoded.hasMoments),
          encoded.error);
 
-  MLIRContext *context = module.getContext();
-  auto blockType =
-      RankedTensorType::get({rows, columns}, Float32Type::get(context));
   std::string name = getSourceName(weight).str();
-  std::string symbol =
-      weights.addOwnedBlocks(name + "." + target.format->name.str(), blockType,
-                             storage, std::move(bytes));
+  llvm::Expected<std::string> symbol =
+      encoded.addTo(weights, name + "." + target.format->name.str(), blockType,
+                    getPlainStorage(*target.format));
+  if (!symbol)
+    return symbol.takeError();
   OpBuilder atModule(weight);
-  auto made = nn::WeightOp::create(atModule, weight.getLoc(), symbol, blockType,
-                                   atModule.getStringAttr(name), StringAttr(),
-                                   atModule.getStringAttr(target.format->name));
+  auto made =
+      nn::WeightOp::create(atModule, weight.getLoc(), *symbol, blockType,
+                           atModule.getStringAttr(name), StringAttr(),
+                           atModule.getStringAttr(target.format->name));
   for (StringRef attr : {kSourcesAttr, kSourceSizesAttr})
     if (Attribute value = weight->getAttr(attr))
       made->setAttr(attr, value);
   for (OpOperand *use : target.uses) {
     OpBuilder builder(use->getOwner());
     use->set(
-        nn::ParamOp::create(builder, use->get().getLoc(), blockType, symbol));
+        nn::ParamOp::create(builder, use->get().getLoc(), blockType, *symbol));
     if (auto matmul = dyn_cast<nn::MatMulOp>(use->getOwner()))
       matmul.setTransposeRhs(true);
   }
+  return llvm::Error::success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -352,21 +402,30 @@ WeightQuantizer::compile(const Segment &segment, ArrayRef<Value> results) {
       extractOps(module, segment.ops, segment.inputs, results), weights);
 }
 
-void WeightQuantizer::quantizeIn(const Segment &segment,
-                                 const Moments &moments) {
+/// The targets of a segment. A tied table is quantized where it is first used.
+SmallVector<Target *> getTargets(const Segment &segment,
+                                 std::vector<Target> &targets) {
   llvm::SmallPtrSet<Operation *, 32> own(llvm::from_range, segment.ops);
-  for (Target &target : targets) {
-    // A tied table is quantized where it is first used.
-    if (!own.contains(target.uses.front()->getOwner()))
-      continue;
+  SmallVector<Target *> found;
+  for (Target &target : targets)
+    if (own.contains(target.uses.front()->getOwner()))
+      found.push_back(&target);
+  return found;
+}
+
+llvm::Error WeightQuantizer::quantizeIn(const Segment &segment,
+                                        const Moments &moments) {
+  for (Target *target : getTargets(segment, targets)) {
     const ProductMoments *found = nullptr;
-    for (OpOperand *use : target.uses)
+    for (OpOperand *use : target->uses)
       if (isa<nn::MatMulOp>(use->getOwner()))
         if (auto it = moments.find(use->getOwner()->getOperand(0));
             it != moments.end())
           found = &it->second;
-    quantize(target, found);
+    if (llvm::Error error = quantize(*target, found))
+      return error;
   }
+  return llvm::Error::success();
 }
 
 /// Runs samples [begin, end), each on a thread of its own; values by name.
@@ -478,11 +537,199 @@ llvm::Error WeightQuantizer::runSegment(const Segment &segment, bool isFirst) {
   Moments moments;
   if (llvm::Error error = observe(segment, isFirst, moments))
     return error;
-  quantizeIn(segment, moments);
+  if (llvm::Error error = quantizeIn(segment, moments))
+    return error;
   if (llvm::any_of(segment.ops, [&](Operation *op) { return isChanged(op); }))
     return advance(segment);
   for (Value output : segment.outputs)
     values[output].changed = values[output].exact;
+  return llvm::Error::success();
+}
+
+//===----------------------------------------------------------------------===//
+// Checkpoints
+//===----------------------------------------------------------------------===//
+
+/// Values of the first `done` segments that later ones read, in order.
+SmallVector<Value> getNeeded(ArrayRef<Segment> segments, size_t done) {
+  llvm::SmallPtrSet<Value, 8> made;
+  for (const Segment &segment : segments.take_front(done))
+    made.insert_range(segment.outputs);
+  llvm::SmallSetVector<Value, 8> needed;
+  for (const Segment &segment : segments.drop_front(done))
+    for (Value input : segment.inputs)
+      if (made.contains(input))
+        needed.insert(input);
+  return needed.takeVector();
+}
+
+llvm::Error WeightQuantizer::openCheckpoint(bool isByLayers) {
+  const CheckpointOptions &how = options.checkpoint;
+  uint64_t bytes = 0;
+  for (Target &target : targets)
+    bytes += weights.get(target.weight.getSymName()).bytes.size();
+  if (how.folder.empty() || targets.empty() ||
+      (!isByLayers && bytes < how.fromBytes))
+    return llvm::Error::success();
+
+  std::string formats;
+  for (Target &target : targets)
+    formats +=
+        (target.weight.getSymName() + " " + target.format->name + "\n").str();
+  RunKey key = makeRunKey(how.identity ? how.identity() : "", module, weights,
+                          formats, options.encode,
+                          isByLayers ? ArrayRef(options.calibration)
+                                     : ArrayRef<Sample>());
+  auto opened = Checkpoint::open(how, key);
+  if (!opened)
+    return opened.takeError();
+  checkpoint = std::move(*opened);
+  return llvm::Error::success();
+}
+
+/// A weight that is finished, by an earlier run.
+std::optional<EncodedWeight> WeightQuantizer::findDone(Target &target) {
+  if (!checkpoint)
+    return std::nullopt;
+  const BlockStorage &storage = getPlainStorage(*target.format);
+  return EncodedWeight::find(*checkpoint, getIndex(target),
+                             getElements(target) / storage.elements *
+                                 storage.bytes);
+}
+
+/// Keeps what segments behind `index` need.
+llvm::Error WeightQuantizer::keepValues(size_t index, ArrayRef<Value> needed) {
+  SmallVector<Paths *> kept;
+  for (Value value : needed)
+    kept.push_back(&values.find(value)->second);
+  auto saved = saveValues(*checkpoint, index, kept);
+  if (!saved) {
+    cannotSave = true;
+    return saved.takeError();
+  }
+  held = std::move(*saved);
+  // The one before stays for the case that this one is damaged.
+  if (index >= 2)
+    removeValues(*checkpoint, index - 2);
+  return llvm::Error::success();
+}
+
+bool WeightQuantizer::restoreValues(size_t index, ArrayRef<Value> needed) {
+  std::vector<Paths> found(needed.size());
+  SmallVector<Paths *> to;
+  SmallVector<Type> elements;
+  for (auto [value, paths] : llvm::zip_equal(needed, found)) {
+    to.push_back(&paths);
+    elements.push_back(getElementTypeOrSelf(value.getType()));
+  }
+  held =
+      loadValues(*checkpoint, index, options.calibration.size(), elements, to);
+  if (!held)
+    return false;
+  for (auto [value, paths] : llvm::zip_equal(needed, found))
+    values[value] = std::move(paths);
+  return true;
+}
+
+/// Takes up a run that was stopped; the number of segments that are done.
+llvm::Expected<size_t> WeightQuantizer::resume(ArrayRef<Segment> segments) {
+  std::vector<SmallVector<std::pair<Target *, EncodedWeight>>> finished;
+  for (const Segment &segment : segments) {
+    auto &weightsOf = finished.emplace_back();
+    SmallVector<Target *> own = getTargets(segment, targets);
+    for (Target *target : own)
+      if (auto found = findDone(*target))
+        weightsOf.push_back({target, std::move(*found)});
+    if (weightsOf.size() < own.size()) {
+      finished.pop_back();
+      break;
+    }
+  }
+  size_t done = finished.size();
+  while (done > 0 && done < segments.size() &&
+         !restoreValues(done - 1, getNeeded(segments, done)))
+    --done;
+  for (auto &weightsOf : MutableArrayRef(finished).take_front(done))
+    for (auto &[target, encoded] : weightsOf)
+      if (llvm::Error error = install(*target, std::move(encoded)))
+        return std::move(error);
+  if (done)
+    checkpoint->say(
+        llvm::formatv("resuming from '{0}': {1} of {2} parts of the "
+                      "model are done",
+                      checkpoint->folder(), done, segments.size())
+            .str());
+  return done;
+}
+
+//===----------------------------------------------------------------------===//
+// All weights
+//===----------------------------------------------------------------------===//
+
+llvm::Error WeightQuantizer::quantizeAlone() {
+  uint64_t left = 0;
+  size_t done = 0;
+  std::vector<std::optional<EncodedWeight>> found;
+  for (Target &target : targets) {
+    found.push_back(findDone(target));
+    done += found.back().has_value();
+    left += found.back() ? 0 : getElements(target);
+  }
+  if (done)
+    checkpoint->say(llvm::formatv("resuming from '{0}': {1} of {2} weights are "
+                                  "done",
+                                  checkpoint->folder(), done, targets.size())
+                        .str());
+  PhaseProgress progress(options.progress, "quantize weights", left);
+  for (auto [target, encoded] : llvm::zip_equal(targets, found)) {
+    uint64_t elements = getElements(target);
+    if (llvm::Error error = encoded ? install(target, std::move(*encoded))
+                                    : quantize(target, nullptr))
+      return error;
+    if (!encoded)
+      progress.finish(elements);
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error WeightQuantizer::quantizeByLayers() {
+  assert(options.executor && "samples and nothing to run them with");
+  crossProducts.emplace(*options.executor, *module.getContext());
+  std::vector<Segment> segments = cutIntoSegments(
+      nn::getEntry(module), [&](Operation *op) { return isChanged(op); });
+  size_t done = 0;
+  if (checkpoint) {
+    llvm::Expected<size_t> resumed = resume(segments);
+    if (!resumed)
+      return resumed.takeError();
+    done = *resumed;
+  }
+  // A segment takes time by the size of its weights.
+  std::vector<uint64_t> sizes;
+  for (const Segment &segment : segments) {
+    sizes.push_back(1);
+    for (Target *target : getTargets(segment, targets))
+      sizes.back() += getElements(*target);
+  }
+  PhaseProgress progress(
+      options.progress, "quantize layers",
+      llvm::sum_of(ArrayRef(sizes).drop_front(done), uint64_t(0)));
+  for (size_t index = done; index < segments.size(); ++index) {
+    if (llvm::Error error = runSegment(segments[index], index < 2))
+      return error;
+    // Forget what no later segment reads.
+    SmallVector<Value> needed = getNeeded(segments, index + 1);
+    SmallVector<Value> dead;
+    for (auto &[value, paths] : values)
+      if (!llvm::is_contained(needed, value))
+        dead.push_back(value);
+    for (Value value : dead)
+      values.erase(value);
+    if (checkpoint && index + 1 < segments.size())
+      if (llvm::Error error = keepValues(index, needed))
+        return error;
+    progress.finish(sizes[index]);
+  }
   return llvm::Error::success();
 }
 
@@ -491,35 +738,17 @@ llvm::Error WeightQuantizer::run() {
     return llvm::Error::success();
   if (llvm::Error error = collect())
     return error;
-  if (options.calibration.empty() || !usesInputs(options.encode.method)) {
-    PhaseProgress progress(options.progress, "quantize weights",
-                           targets.size());
-    for (Target &target : targets) {
-      quantize(target, nullptr);
-      progress.finish();
+  bool isByLayers =
+      !options.calibration.empty() && usesInputs(options.encode.method);
+  if (llvm::Error error = openCheckpoint(isByLayers))
+    return error;
+  if (llvm::Error error = isByLayers ? quantizeByLayers() : quantizeAlone()) {
+    // The input's fault: going on would come to the same.
+    if (checkpoint && !cannotSave) {
+      checkpoint.reset();
+      Checkpoint::discard(options.checkpoint.folder);
     }
-  } else {
-    assert(options.executor && "samples and nothing to run them with");
-    crossProducts.emplace(*options.executor, *module.getContext());
-    std::vector<Segment> segments = cutIntoSegments(
-        nn::getEntry(module), [&](Operation *op) { return isChanged(op); });
-    PhaseProgress progress(options.progress, "quantize layers",
-                           segments.size());
-    for (auto [index, segment] : llvm::enumerate(segments)) {
-      if (llvm::Error error = runSegment(segment, index < 2))
-        return error;
-      // Forget what no later segment reads.
-      llvm::SmallPtrSet<Value, 8> needed;
-      for (const Segment &later : ArrayRef(segments).drop_front(index + 1))
-        needed.insert_range(later.inputs);
-      SmallVector<Value> dead;
-      for (auto &[value, paths] : values)
-        if (!needed.contains(value))
-          dead.push_back(value);
-      for (Value value : dead)
-        values.erase(value);
-      progress.finish();
-    }
+    return error;
   }
   if (options.decisions)
     for (const std::string &name : order)

@@ -3,6 +3,7 @@
 #define PARE_PASSES_QUANTIZE_WEIGHTS_H
 
 #include "passes/Executor.h"
+#include "passes/quantize/Checkpoint.h"
 #include "passes/quantize/Int8.h"
 #include "passes/quantize/encode/Encode.h"
 
@@ -29,6 +30,7 @@ struct WeightOptions {
   /// none, it may be null.
   Executor *executor = nullptr;
   std::vector<std::vector<HostTensor>> calibration = {};
+  CheckpointOptions checkpoint = {};
   /// Where decisions are appended, one per weight of at least two axes, in
   /// program order; may be null.
   std::vector<TensorDecision> *decisions = nullptr;
