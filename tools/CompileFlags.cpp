@@ -39,9 +39,36 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
             cl::desc("Another format for weights by name or pattern, as in "
                      "'lm_head*=int8'; the last that matches counts"),
             cl::sub(command)),
+      recipe("recipe", cl::init(Recipe::Balanced),
+             cl::desc("How much work goes into weights of few bits"),
+             cl::values(
+                 clEnumValN(Recipe::Fast, "fast",
+                            "rounded to nearest, without data: seconds"),
+                 clEnumValN(Recipe::Balanced, "balanced",
+                            "one format, rounded by what --calibrate's samples "
+                            "show: minutes (default)"),
+                 clEnumValN(Recipe::Best, "best",
+                            "likewise, with as many bits, but more of them "
+                            "where outputs lose most")),
+             cl::sub(command)),
+      bits("bits", cl::value_desc("N"),
+           cl::desc("Formats chosen weight by weight, with N bits on average, "
+                    "as in 4.25, where least is lost; in place of --quantize"),
+           cl::sub(command)),
+      size("size", cl::value_desc("bytes"),
+           cl::desc("Likewise, with all weights together in so many bytes, as "
+                    "in 60MB"),
+           cl::sub(command)),
+      maxDrop("max-drop", cl::value_desc("share"),
+              cl::desc("Likewise, in as few bytes as lose at most that much by "
+                       "rounding to nearest: nats of KL divergence of a "
+                       "language model, else squared error of outputs, as in "
+                       "0.5%"),
+              cl::sub(command)),
       method("method", cl::init(encode::RoundMethod::GptqDescent),
              cl::desc("How weights of few bits are rounded; all but the first "
-                      "two look at --calibrate's samples"),
+                      "two look at --calibrate's samples (default: the "
+                      "recipe's)"),
              cl::values(
                  clEnumValN(encode::RoundMethod::Nearest, "nearest",
                             "to nearest, scales by squared error"),
@@ -51,8 +78,8 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                  clEnumValN(encode::RoundMethod::Gptq, "gptq",
                             "errors corrected in the columns that follow"),
                  clEnumValN(encode::RoundMethod::GptqDescent, "descent",
-                            "GPTQ, then each code again with all others fixed "
-                            "(default)"),
+                            "GPTQ, then each code again with all others "
+                            "fixed"),
                  clEnumValN(encode::RoundMethod::AutoRound, "autoround",
                             "offsets of roundings learned by signed "
                             "gradients")),
@@ -137,7 +164,10 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
 
 CompileOptions CompileFlags::get() {
   CompileOptions options;
-  options.weights = {quantize, rules, method};
+  options.weights = {quantize, rules, recipe, std::nullopt,
+                     bits,     size,  maxDrop};
+  if (method.getNumOccurrences())
+    options.weights.method = method;
   options.activations = activations;
   options.target = target;
   options.shapes = shapes;
@@ -158,6 +188,8 @@ CompileOptions CompileFlags::get() {
       options.calibrationFlag = ("--" + flag.ArgStr).str();
   if (method.getNumOccurrences())
     options.methodFlag = "--method";
+  else if (recipe.getNumOccurrences())
+    options.methodFlag = "--recipe";
   options.kernels = kernels;
   options.timings = timings;
   return options;
@@ -166,6 +198,10 @@ CompileOptions CompileFlags::get() {
 std::string CompileFlags::findGiven(StringRef except) {
   const std::reference_wrapper<const cl::Option> all[] = {quantize,
                                                           rules,
+                                                          recipe,
+                                                          bits,
+                                                          size,
+                                                          maxDrop,
                                                           method,
                                                           activations,
                                                           target,

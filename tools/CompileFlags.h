@@ -34,6 +34,8 @@ public:
 private:
   llvm::cl::opt<std::string> quantize;
   llvm::cl::list<std::string> rules;
+  llvm::cl::opt<Recipe> recipe;
+  llvm::cl::opt<std::string> bits, size, maxDrop;
   llvm::cl::opt<encode::RoundMethod> method;
   llvm::cl::opt<BlockActivations> activations;
   llvm::cl::opt<std::string> target;

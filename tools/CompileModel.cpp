@@ -64,7 +64,7 @@ static std::string describe(const CompileOptions &options, const Model &model,
   json::Object about{{"pare", PARE_VERSION},
                      {"source", sys::path::filename(options.model)},
                      {"format", model.format},
-                     {"quantize", options.weights.quantize},
+                     {"quantize", describe(options.weights)},
                      {"tensors", toJson(decisions)}};
   json::Array adapters;
   for (StringRef folder : options.adapters)
@@ -117,13 +117,38 @@ static Error checkFlags(const CompileOptions &options) {
                              " is for --calibrate: say with it on what");
   bool hasFormats = weights.quantize != "int8" || !weights.rules.empty();
   if (!options.methodFlag.empty() && !(isActive(weights) && hasFormats))
-    return createStringError("--method is for weights in blocks: give "
-                             "--quantize with another format than int8, or "
-                             "--rule");
+    return createStringError(options.methodFlag +
+                             " is for weights in blocks: give --quantize with "
+                             "another format than int8, --bits or --rule");
+  if (calibrates && !usesSamples(weights))
+    return createStringError("--calibrate is for methods that look at samples: "
+                             "leave it out, or take another --method or "
+                             "--recipe");
   if (!options.keepFloat.empty() && weights.quantize != "int8")
     return createStringError("--keep-float is for --quantize int8; elsewhere "
                              "use --rule PATTERN=none");
   return Error::success();
+}
+
+/// Few samples, for what is run once per layer: of a language model with the
+/// logits of some tokens each.
+static Expected<std::vector<Sample>>
+readProbes(CalibrationOptions calibration, Model &model,
+           ArrayRef<emit::ImageInput> images, ArrayRef<Sample> samples) {
+  constexpr size_t kSamples = 32;
+  if (!model.decoder) {
+    std::vector<Sample> probes;
+    for (size_t index : drawSpread(samples.size(), kSamples, calibration.seed))
+      probes.push_back(samples[index]);
+    return probes;
+  }
+  calibration.chunk = 256;
+  calibration.tokens = 4 * calibration.chunk;
+  calibration.outputs = 64;
+  Expected<CalibrationData> data = readCalibration(calibration, model, images);
+  if (!data)
+    return data.takeError();
+  return std::move(data->samples);
 }
 
 /// What beside a model and its options decides the bytes of weights: this
@@ -240,6 +265,15 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
         data->tokens ? formatv(" with {0} tokens", data->tokens).str() : "";
     console.note("calibrating on " + Twine(data->samples.size()) + " samples" +
                  tokens);
+    if (pipeline.formats.budget) {
+      Expected<std::vector<Sample>> probes =
+          readProbes(calibration, *model, info.images, data->samples);
+      if (!probes)
+        return probes.takeError();
+      pipeline.formats.probes = std::move(*probes);
+      pipeline.formats.metric = model->decoder ? OutputMetric::Divergence
+                                               : OutputMetric::RelativeSquare;
+    }
     if (pipeline.formats.isActive())
       pipeline.formats.calibration = data->samples;
     if (pipeline.quantize == Quantization::Int8)

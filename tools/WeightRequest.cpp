@@ -1,5 +1,7 @@
 //===- WeightRequest.cpp - Which formats weights get ----------------------===//
 #include "tools/WeightRequest.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace llvm;
 
@@ -29,8 +31,105 @@ static Expected<std::string> parseFormat(StringRef option, StringRef name) {
   return format;
 }
 
+static bool hasBudget(const WeightRequest &request) {
+  return !request.bits.empty() || !request.size.empty() ||
+         !request.maxDrop.empty();
+}
+
 bool isActive(const WeightRequest &request) {
-  return request.quantize != "none" || !request.rules.empty();
+  return request.quantize != "none" || !request.rules.empty() ||
+         hasBudget(request);
+}
+
+std::string describe(const WeightRequest &request) {
+  if (!request.bits.empty())
+    return request.bits + " bits";
+  if (!request.size.empty())
+    return request.size;
+  if (!request.maxDrop.empty())
+    return "at most " + request.maxDrop;
+  return request.quantize;
+}
+
+static encode::RoundMethod getMethod(const WeightRequest &request) {
+  return request.method.value_or(request.recipe == Recipe::Fast
+                                     ? encode::RoundMethod::Nearest
+                                     : encode::RoundMethod::GptqDescent);
+}
+
+bool usesSamples(const WeightRequest &request) {
+  encode::RoundMethod method = getMethod(request);
+  return request.quantize == "int8" || hasBudget(request) ||
+         request.recipe == Recipe::Best ||
+         (method != encode::RoundMethod::Nearest &&
+          method != encode::RoundMethod::Hqq);
+}
+
+/// "60MB", "1.5 GiB", "123456" in bytes.
+static std::optional<uint64_t> parseBytes(StringRef text) {
+  StringRef number =
+      text.take_while([](char c) { return isDigit(c) || c == '.'; });
+  double value;
+  if (number.empty() || number.getAsDouble(value))
+    return std::nullopt;
+  auto unit = StringSwitch<double>(text.drop_front(number.size()).trim())
+                  .Cases({"", "B"}, 1)
+                  .Cases({"kB", "KB", "k", "K"}, 1e3)
+                  .Cases({"MB", "M"}, 1e6)
+                  .Cases({"GB", "G"}, 1e9)
+                  .Case("KiB", 1024)
+                  .Case("MiB", 1024 * 1024)
+                  .Case("GiB", 1024 * 1024 * 1024)
+                  .Default(0);
+  value *= unit;
+  if (!(value >= 1 && value < 1e18))
+    return std::nullopt;
+  return uint64_t(value);
+}
+
+/// What --bits, --size, --max-drop and --recipe best allow.
+static Expected<std::optional<FormatBudget>>
+parseBudget(const WeightRequest &request, const WeightOptions &options) {
+  std::string given;
+  for (auto [name, text] :
+       {std::pair("--bits", request.bits), std::pair("--size", request.size),
+        std::pair("--max-drop", request.maxDrop)}) {
+    if (text.empty())
+      continue;
+    if (!given.empty())
+      return createStringError(given + " and " + name +
+                               " are two budgets: give one of them");
+    given = name;
+  }
+  if (!given.empty() && request.quantize != "none")
+    return createStringError(given + " chooses formats: leave out --quantize, "
+                                     "or name single weights with --rule");
+  FormatBudget budget;
+  double value;
+  if (!request.bits.empty()) {
+    if (StringRef(request.bits).getAsDouble(value) ||
+        !(value > 0 && value <= 16))
+      return createStringError("--bits " + request.bits +
+                               ": expected bits per weight, as in 4.25");
+    budget.bits = value;
+  } else if (!request.size.empty()) {
+    budget.bytes = parseBytes(request.size);
+    if (!budget.bytes)
+      return createStringError("--size " + request.size +
+                               ": expected bytes, as in 60MB");
+  } else if (!request.maxDrop.empty()) {
+    StringRef number = request.maxDrop;
+    bool isPercent = number.consume_back("%");
+    if (number.getAsDouble(value) || !(value > 0 && value < 1e6))
+      return createStringError("--max-drop " + request.maxDrop +
+                               ": expected a share, as in 0.5%");
+    budget.loss = isPercent ? value / 100 : value;
+  } else if (request.recipe == Recipe::Best && options.products != "keep") {
+    budget.bits = findBlockFormat(options.products)->getBitsPerWeight();
+  } else {
+    return std::nullopt;
+  }
+  return budget;
 }
 
 Error apply(const WeightRequest &request, PipelineOptions &options) {
@@ -61,7 +160,12 @@ Error apply(const WeightRequest &request, PipelineOptions &options) {
     options.formats.rules.push_back(
         {rule.str(), std::move(*glob), std::move(*format)});
   }
-  options.formats.encode.method = request.method;
+  options.formats.encode.method = getMethod(request);
+  Expected<std::optional<FormatBudget>> budget =
+      parseBudget(request, options.formats);
+  if (!budget)
+    return budget.takeError();
+  options.formats.budget = *budget;
   return Error::success();
 }
 

@@ -6,12 +6,27 @@
 
 namespace pare::tools {
 
-/// --quantize, --rule and --method, as given.
+/// How much work goes into quantization.
+enum class Recipe {
+  Fast,     ///< rounding to nearest; looks at no data
+  Balanced, ///< one format, rounded by what calibration samples show
+  Best,     ///< as Balanced; as many bits, but more of them where they count
+};
+
+/// What was asked for, as given; empty texts: not given.
 struct WeightRequest {
   std::string quantize = "none";  ///< none, int8, or a format of blocks
   std::vector<std::string> rules; ///< PATTERN=FORMAT
-  encode::RoundMethod method = encode::RoundMethod::GptqDescent;
+  Recipe recipe = Recipe::Balanced;
+  std::optional<encode::RoundMethod> method; ///< in place of the recipe's
+  std::string bits, size, maxDrop;           ///< at most one
 };
+
+/// In one word or two, for reports: "int4_g32", "4.25 bits".
+std::string describe(const WeightRequest &request);
+
+/// Whether a method looks at calibration samples.
+bool usesSamples(const WeightRequest &request);
 
 /// Whether anything is to be quantized.
 bool isActive(const WeightRequest &request);

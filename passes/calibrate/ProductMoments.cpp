@@ -57,6 +57,7 @@ llvm::Error CrossProducts::add(const HostTensor &a, const HostTensor &b,
 
 llvm::Error ProductMoments::add(const HostTensor &exact,
                                 const HostTensor &changed,
+                                ArrayRef<float> weights,
                                 CrossProducts &products) {
   constexpr size_t kRows = 512;
   ArrayRef<float> x = changed.values<float>(), y = exact.values<float>();
@@ -72,10 +73,14 @@ llvm::Error ProductMoments::add(const HostTensor &exact,
     isShifted_ = true;
     heldShift.resize(held.size());
   }
-  held.insert(held.end(), x.begin(), x.end());
-  if (isShifted_)
-    for (auto [a, b] : llvm::zip_equal(y, x))
-      heldShift.push_back(a - b);
+  for (int64_t row = 0, count = changed.size() / size_; row < count; ++row) {
+    float factor = weights.empty() ? 1.0f : std::sqrt(weights[row]);
+    for (int64_t i = row * size_; i < (row + 1) * size_; ++i) {
+      held.push_back(factor * x[i]);
+      if (isShifted_)
+        heldShift.push_back(factor * (y[i] - x[i]));
+    }
+  }
   return held.size() < kRows * size_ ? llvm::Error::success()
                                      : finish(products);
 }

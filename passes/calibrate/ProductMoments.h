@@ -34,11 +34,11 @@ public:
   explicit ProductMoments(int64_t size)
       : size_(size), second_(size * size), shift_(size * size) {}
 
-  /// Adds the rows of one sample. Fails where some are not finite, or so
-  /// large that their squares are not. Rows are summed a few hundred at a time,
-  /// so samples may be short.
+  /// Adds the rows of one sample, each as often as `weights` says; empty: once.
+  /// Fails where some are not finite, or so large that their squares are not.
+  /// Rows are summed a few hundred at a time, so samples may be short.
   llvm::Error add(const HostTensor &exact, const HostTensor &changed,
-                  CrossProducts &products);
+                  llvm::ArrayRef<float> weights, CrossProducts &products);
   /// Sums what add() still holds.
   llvm::Error finish(CrossProducts &products);
 

@@ -3,6 +3,7 @@
 #define PARE_PASSES_QUANTIZE_WEIGHTS_H
 
 #include "passes/Executor.h"
+#include "passes/quantize/Budget.h"
 #include "passes/quantize/Checkpoint.h"
 #include "passes/quantize/Int8.h"
 #include "passes/quantize/encode/Encode.h"
@@ -22,6 +23,12 @@ struct WeightOptions {
   /// the source has them.
   std::string products = "keep", tables = "keep";
   std::vector<FormatRule> rules = {};
+  /// Where given, weights that no rule names get formats chosen to fit it, in
+  /// place of the two above.
+  std::optional<FormatBudget> budget = {};
+  /// What the choice is measured by and on; without samples see BudgetOptions.
+  OutputMetric metric = OutputMetric::RelativeSquare;
+  std::vector<std::vector<HostTensor>> probes = {};
   /// Threads are the driver's. Of the correction for what earlier layers lost
   /// (GPTAQ, Li et al. 2025) weights take on half: on MiniLM at 3 bits,
   /// held-out sentences, the cosine is 0.965 at 0, 0.972 at 0.5, 0.954 at 1.
@@ -37,7 +44,7 @@ struct WeightOptions {
   ProgressFn progress = nullptr;
 
   bool isActive() const {
-    return products != "keep" || tables != "keep" || !rules.empty();
+    return products != "keep" || tables != "keep" || !rules.empty() || budget;
   }
 };
 

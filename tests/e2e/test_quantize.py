@@ -176,6 +176,52 @@ def test_language_model(tmp_path):
     assert kl["descent"] < 0.8 * kl["nearest"]
 
 
+def mean_bits(rows):
+    return 8 * sum(row["bytes_after"] for row in rows) / sum(np.prod(row["shape"]) for row in rows)
+
+
+def test_bits_are_spent_where_they_count(make, cosines, samples):
+    """Formats weight by weight: as many bits on average, and closer to f32 than one format; rules win."""
+    rule = "--rule=*embeddings*=int8"
+    uniform, report = make("--quantize=int3_g32_k6x384", rule, NEAREST)
+    bits = mean_bits(products_of(report))
+    mixed, report = make(f"--bits={bits + 0.001}", rule, f"--calibrate={samples}", NEAREST)
+    rows = products_of(report)
+    assert bits - 0.1 < mean_bits(rows) <= bits + 0.001
+    assert len({row["format"] for row in rows}) > 2
+    assert all("chosen" in row["reason"] for row in rows)
+    assert rows_of(report)["embeddings.word_embeddings.weight"]["format"].startswith("int8_g32")
+    assert cosines(mixed).mean() > cosines(uniform).mean() + 0.005
+
+
+def test_size_is_of_all_weights(make):
+    binary, report = make("--size=12MB", "--recipe=fast")
+    tensors = sum(row["bytes_after"] for row in report["tensors"])
+    assert 11.7e6 < tensors < 12e6
+    assert binary.stat().st_size < 12e6 + 1e6
+
+
+def test_less_loss_takes_more_bytes(make, cosines, samples):
+    found = []
+    for drop in ("20%", "2%"):
+        binary, report = make(f"--max-drop={drop}", f"--calibrate={samples}")
+        found.append((sum(row["bytes_after"] for row in report["tensors"]), cosines(binary).mean()))
+    assert found[0][0] < found[1][0] and found[0][1] < found[1][1]
+    # Half the square of the distance of unit vectors.
+    assert found[1][1] > 1 - 0.02 / 2
+
+
+@pytest.mark.parametrize("flag, words", {
+    "--bits=1.5": ["1.5 bits per weight are too few", "the least here is 2."],
+    "--size=1MB": ["1000000 bytes are too few for all weights", "the least here is "],
+    "--max-drop=1e-9": ["a loss of 1e-09 is too small", "the least here is "],
+}.items())
+def test_impossible_budgets(flag, words, tmp_path):
+    done = pare("compile", MINILM.source, "-o", tmp_path / "model", "--quiet", flag, check=False)
+    check_refused(done, *words)
+    assert not list(tmp_path.iterdir())
+
+
 NAN = np.full((2, 4), np.nan, np.float32)
 BAD = {
     "format": (["--quantize=int9"], ["--quantize: unknown format 'int9'", "int4", "nf4"]),
@@ -188,6 +234,16 @@ BAD = {
     "method": (["--quantize=int4", "--method=guess"], ["guess"]),
     "method_alone": (["--method=gptq"], ["--method", "--quantize"]),
     "method_of_int8": (["--quantize=int8", "--method=gptq"], ["--method", "--quantize"]),
+    "bits_and_quantize": (["--quantize=int4", "--bits=4"], ["--bits", "--quantize", "--rule"]),
+    "two_budgets": (["--size=1MB", "--bits=4"], ["--bits and --size"]),
+    "bits": (["--bits=many"], ["--bits many", "4.25"]),
+    "no_bits": (["--bits=0"], ["--bits 0"]),
+    "size": (["--size=60XB"], ["--size 60XB", "60MB"]),
+    "drop": (["--max-drop=-1%"], ["--max-drop -1%", "0.5%"]),
+    "recipe": (["--quantize=int4", "--recipe=bets"], ["bets"]),
+    "recipe_alone": (["--recipe=best"], ["--recipe", "--quantize"]),
+    "fast_with_samples": (["--quantize=int4", "--recipe=fast", "--calibrate={folder}/x.npz"], ["--calibrate", "--recipe"]),
+    "nearest_with_samples": (["--quantize=int4", "--method=nearest", "--calibrate={folder}/x.npz"], ["--calibrate", "--method"]),
     "calibrate_alone": (["--calibrate={folder}/x.npz"], ["--calibrate", "--quantize"]),
     "tokens_alone": (["--quantize=int4", "--calibrate-tokens=64"], ["--calibrate-tokens", "--calibrate"]),
     "seed_alone": (["--quantize=int4", "--calibrate-seed=1"], ["--calibrate-seed", "--calibrate"]),

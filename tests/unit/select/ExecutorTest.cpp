@@ -143,8 +143,11 @@ TEST_F(ExecutorTest, SumsMomentsOfProductsInputs) {
   HostTensor exact = randomTensor(type, 1), changed = randomTensor(type, 2);
   CrossProducts products(*executor, context);
   ProductMoments moments(24);
-  for (int i = 0; i < 2; ++i)
-    ASSERT_FALSE(bool(moments.add(exact, changed, products)));
+  std::vector<float> weights;
+  for (int row = 0; row < 10; ++row)
+    weights.push_back(0.25f * float(row));
+  ASSERT_FALSE(bool(moments.add(exact, changed, {}, products)));
+  ASSERT_FALSE(bool(moments.add(exact, changed, weights, products)));
   ASSERT_FALSE(bool(moments.finish(products)));
   EXPECT_EQ(moments.rows(), 20);
   ArrayRef<float> x = changed.values<float>(), y = exact.values<float>();
@@ -152,15 +155,17 @@ TEST_F(ExecutorTest, SumsMomentsOfProductsInputs) {
     for (int64_t j = 0; j < 24; ++j) {
       double second = 0, shift = 0;
       for (int64_t row = 0; row < 10; ++row) {
-        second += 2.0 * x[row * 24 + i] * x[row * 24 + j];
-        shift += 2.0 * (y[row * 24 + i] - x[row * 24 + i]) * x[row * 24 + j];
+        double times = 1 + weights[row];
+        second += times * x[row * 24 + i] * x[row * 24 + j];
+        shift += times * (y[row * 24 + i] - x[row * 24 + i]) * x[row * 24 + j];
       }
       EXPECT_NEAR(moments.second()[i * 24 + j], second, 1e-5);
       EXPECT_NEAR(moments.shift()[i * 24 + j], shift, 1e-5);
     }
   HostTensor infinite(type);
   infinite.values<float>()[3] = INFINITY;
-  EXPECT_TRUE(bool(llvm::errorToBool(moments.add(exact, infinite, products))));
+  EXPECT_TRUE(
+      bool(llvm::errorToBool(moments.add(exact, infinite, {}, products))));
 }
 
 } // namespace

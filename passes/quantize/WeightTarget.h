@@ -1,0 +1,45 @@
+//===- WeightTarget.h - A weight that gets a format -------------*- C++ -*-===//
+#ifndef PARE_PASSES_QUANTIZE_WEIGHTTARGET_H
+#define PARE_PASSES_QUANTIZE_WEIGHTTARGET_H
+
+#include "frontend/ir/NN.h"
+#include "frontend/weights/WeightStore.h"
+#include <optional>
+
+namespace pare {
+
+/// A matrix that gets a format, with the operands that read it: all of them
+/// right-hand sides of products or tables whose rows are looked up.
+struct WeightTarget {
+  nn::WeightOp weight;
+  llvm::SmallVector<mlir::OpOperand *> uses;
+  bool isTransposed;         ///< [inputs, outputs], else [outputs, inputs]
+  const BlockFormat *format; ///< null: not chosen yet
+  /// Where a budget chose the format: what rounding to nearest in it loses.
+  std::optional<double> loss = std::nullopt;
+
+  llvm::StringRef symbol() const { return nn::WeightOp(weight).getSymName(); }
+  uint64_t elements() const { return type().getNumElements(); }
+  /// One row per output, as blocks are.
+  mlir::RankedTensorType blockType() const {
+    int64_t rows = type().getDimSize(isTransposed),
+            columns = type().getDimSize(!isTransposed);
+    return mlir::RankedTensorType::get(
+        {rows, columns}, mlir::Float32Type::get(type().getContext()));
+  }
+
+private:
+  mlir::RankedTensorType type() const {
+    return mlir::cast<mlir::RankedTensorType>(nn::WeightOp(weight).getType());
+  }
+};
+
+/// Bytes of `elements` weights in a format, scales included, as kernels have
+/// them: without bits between planes.
+inline uint64_t getBlockBytes(const BlockFormat &format, uint64_t elements) {
+  return uint64_t(double(elements) * format.getBitsPerWeight() / 8);
+}
+
+} // namespace pare
+
+#endif
