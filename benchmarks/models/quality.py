@@ -6,8 +6,8 @@
 
 The parts logits, text, perplexity and kl are of language models and need
 transformers: `tools/setup --transformers` (6 GB of packages). minilm-bits needs
-NNCF: `tools/setup --peers`. kl.py and minilm_bits.py also run by themselves, with
-options.
+NNCF, and so does cnn: `tools/setup --peers`. cnn.py, kl.py and minilm_bits.py also
+run by themselves, with options.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import language  # noqa: E402
+from cnn import cnn  # noqa: E402
 from kl import kl  # noqa: E402
 from large import large  # noqa: E402
 from minilm_bits import minilm_bits  # noqa: E402
@@ -102,12 +103,12 @@ def artifact_itself(folder):
 
 
 PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself, **language.PARTS,
-         "minilm-bits": minilm_bits, "kl": kl, "large": large}
+         "minilm-bits": minilm_bits, "cnn": cnn, "kl": kl, "large": large}
 # Parts that run only when they are asked for.
 HEAVY = {"large"}
 # What parts need beyond tools/setup: the option that installs it, and a module that shows it is there.
 NEEDS = {**dict.fromkeys((*language.ORACLE_PARTS, "kl"), ("--transformers", "transformers")),
-         "minilm-bits": ("--peers", "nncf")}
+         **dict.fromkeys(("minilm-bits", "cnn"), ("--peers", "nncf"))}
 
 
 def main():

@@ -2,11 +2,13 @@
 
 OpenVINO gets NNCF's static post-training quantization, calibrated on the same
 real data that pare may see; ONNX Runtime its dynamic quantization of matrix
-products. A peer that cannot quantize a model is absent from the table.
+products, or of convolutional networks its static one. A peer that cannot quantize
+a model is absent from the table.
 """
 
 import logging
 import os
+from pathlib import Path
 
 from oracle import corpus, models
 
@@ -26,6 +28,9 @@ def calibration(model, count=300):
     elif model is models.VIT:
         for image in corpus.pictures(min(count, 64), 224):
             yield {"input_image": image[None]}
+    elif model is models.EFFICIENTNET:
+        for crop in corpus.photographs(min(count, 64), 224, judged=False):
+            yield {"image": crop[None]}
     else:
         feeds = model.feeds(32, *model.cases[0][1:])
         for i in range(32):
@@ -51,7 +56,40 @@ def openvino_int8(model, samples=None, label=""):
     return path
 
 
+def onnxruntime_static_int8(model, samples=None, label=""):
+    """Path of the statically quantized model: scales per channel, ranges by
+    minimum and maximum; `label` is of other `samples` than calibration's."""
+    path = FOLDER / f"{model.name}{label}.static.int8.onnx"
+    if not path.exists():
+        from onnxruntime import quantization
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        class Samples(quantization.CalibrationDataReader):
+            def __init__(self):
+                self.samples = iter(samples or list(calibration(model)))
+
+            def get_next(self):
+                return next(self.samples, None)
+
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        prepared, temporary = (path.with_suffix(f".{os.getpid()}{step}") for step in ("a", "b"))
+        quant_pre_process(model.onnx(), prepared)
+        quantization.quantize_static(
+            prepared, temporary, Samples(), per_channel=True,
+            # Without VNNI sums of two products may not fit 16 bits: as its documentation says.
+            reduce_range=not {"avx_vnni", "avx512_vnni"} & set(Path("/proc/cpuinfo").read_text().split()),
+        )
+        prepared.unlink()
+        temporary.rename(path)
+    return path
+
+
 def onnxruntime_int8(model):
+    """Path of the model in 8 bits, as far as ONNX Runtime can."""
+    return onnxruntime_static_int8(model) if model is models.EFFICIENTNET else onnxruntime_dynamic_int8(model)
+
+
+def onnxruntime_dynamic_int8(model):
     """Path of the dynamically quantized model."""
     path = FOLDER / f"{model.name}.int8.onnx"
     if not path.exists():

@@ -30,12 +30,14 @@ CASES = {
     "classifier": ((1,),),
     "vit": ((1,),),
     "magika": ((1,),),
+    "efficientnet-lite0": ((1,),),
 }
 PRECISIONS = ("f32", "int8")
 # int8 as `bench-quality int8` judges it: some models need samples.
 CALIBRATIONS = {
     "recognizer": lambda folder: quality.recognizer_calibration(folder, 1),
     "vit": quality.vit_calibration,
+    "efficientnet-lite0": quality.photograph_calibration,
 }
 
 

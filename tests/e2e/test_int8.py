@@ -3,7 +3,7 @@
 import pytest
 
 from oracle import artifact, quality
-from oracle.models import MINILM, RECOGNIZER, VIT
+from oracle.models import EFFICIENTNET, MINILM, RECOGNIZER, VIT
 
 
 def test_sentence_embeddings(compiled):
@@ -26,6 +26,13 @@ def test_recognized_text(compiled, tmp_path):
 def test_importance_maps(compiled):
     flags = artifact.shape_flags(VIT.shapes((1,)))
     assert quality.map_correlations(compiled(VIT, "--quantize=int8", *flags), 8).min() >= 0.99
+
+
+def test_classes_of_photographs(compiled, tmp_path):
+    """Of 480 crops, and beside the peers: tools/bench-quality cnn."""
+    calibration = quality.photograph_calibration(tmp_path, 16)
+    binary = compiled(EFFICIENTNET, "--quantize=int8", calibration)
+    assert quality.class_agreement(quality.classify_by(binary), 96) >= 0.93
 
 
 def test_threads_change_nothing(compiled):

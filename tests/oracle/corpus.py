@@ -1,7 +1,8 @@
-"""Real text and pictures: the Debian handbook, and lines rendered from it."""
+"""Real text and pictures: the Debian handbook, lines rendered from it, photographs."""
 
 import html
 import re
+import sysconfig
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import numpy as np
 HANDBOOK = Path("/usr/share/doc/debian-handbook/html/en-US")
 PYTHON_PAGES = Path("/usr/share/doc/python3.11/html")
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
+# Photographs of scikit-image (PyPI) and of the MATE desktop (Debian).
+SAMPLES = Path(sysconfig.get_paths()["purelib"]) / "skimage" / "data"
+NATURE = Path("/usr/share/backgrounds/mate/nature")
 
 
 @cache
@@ -127,6 +131,35 @@ def pictures(count, size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         image = image.crop((x, y, x + side, y + side)).resize((size, size))
         crops.append((np.asarray(image, np.float32) / 255 - np.float32(mean)) / np.float32(std))
     return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2), np.float32)
+
+
+def photograph_files(judged):
+    """Photographs to judge on, or those to calibrate on, in order: no scene is in both."""
+    nature = sorted(NATURE.glob("*.jpg"))
+    assert len(nature) >= 12, f"no photographs in {NATURE}: run tools/setup"
+    if not judged:
+        return nature[0::2]
+    samples = [SAMPLES / name for name in (
+        "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png", "gravel.png",
+        "motorcycle_left.png", "rocket.jpg")]
+    return [*samples, *nature[1::2]]
+
+
+def photographs(count, size, judged):
+    """`count` square crops of photographs scaled to `size`, [count, 3, size, size] in [-1, 1].
+    A crop is half to all of the picture's short side wide."""
+    from PIL import Image
+
+    random, files = np.random.default_rng(11 + judged), photograph_files(judged)
+    images, crops = [Image.open(file).convert("RGB") for file in files], []
+    for i in range(count):
+        image = images[i % len(images)]
+        side = int(min(image.size) * random.uniform(0.5, 1))
+        x = int(random.integers(0, image.width - side + 1))
+        y = int(random.integers(0, image.height - side + 1))
+        image = image.resize((size, size), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
+        crops.append((np.asarray(image, np.float32) - 127) / 128)
+    return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
 
 
 def file_bytes(count):

