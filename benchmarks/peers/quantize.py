@@ -10,7 +10,7 @@ import logging
 import os
 from pathlib import Path
 
-from oracle import corpus, models
+from oracle import corpus, models, quality
 
 FOLDER = models.BUILD / "peers"
 logging.disable(logging.WARNING)
@@ -28,8 +28,8 @@ def calibration(model, count=300):
     elif model is models.VIT:
         for image in corpus.pictures(min(count, 64), 224):
             yield {"input_image": image[None]}
-    elif model is models.EFFICIENTNET:
-        for crop in corpus.photographs(min(count, 64), 224, judged=False):
+    elif model in (models.EFFICIENTNET, models.MOBILENET):
+        for crop in quality.photographs_to_calibrate(model):
             yield {"image": crop[None]}
     else:
         feeds = model.feeds(32, *model.cases[0][1:])
@@ -56,17 +56,17 @@ def openvino_int8(model, samples=None, label=""):
     return path
 
 
-def onnxruntime_static_int8(model, samples=None, label=""):
+def onnxruntime_static_int8(model):
     """Path of the statically quantized model: scales per channel, ranges by
-    minimum and maximum; `label` is of other `samples` than calibration's."""
-    path = FOLDER / f"{model.name}{label}.static.int8.onnx"
+    minimum and maximum."""
+    path = FOLDER / f"{model.name}.static.int8.onnx"
     if not path.exists():
         from onnxruntime import quantization
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         class Samples(quantization.CalibrationDataReader):
             def __init__(self):
-                self.samples = iter(samples or list(calibration(model)))
+                self.samples = iter(list(calibration(model)))
 
             def get_next(self):
                 return next(self.samples, None)
@@ -86,7 +86,8 @@ def onnxruntime_static_int8(model, samples=None, label=""):
 
 def onnxruntime_int8(model):
     """Path of the model in 8 bits, as far as ONNX Runtime can."""
-    return onnxruntime_static_int8(model) if model is models.EFFICIENTNET else onnxruntime_dynamic_int8(model)
+    static = model in (models.EFFICIENTNET, models.MOBILENET)
+    return onnxruntime_static_int8(model) if static else onnxruntime_dynamic_int8(model)
 
 
 def onnxruntime_dynamic_int8(model):

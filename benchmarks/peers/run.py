@@ -37,7 +37,7 @@ PRECISIONS = ("f32", "int8")
 CALIBRATIONS = {
     "recognizer": lambda folder: quality.recognizer_calibration(folder, 1),
     "vit": quality.vit_calibration,
-    "efficientnet-lite0": quality.photograph_calibration,
+    "efficientnet-lite0": lambda folder: quality.photograph_calibration(models.EFFICIENTNET, folder),
 }
 
 

@@ -30,9 +30,9 @@ def test_importance_maps(compiled):
 
 def test_classes_of_photographs(compiled, tmp_path):
     """Of 480 crops, and beside the peers: tools/bench-quality cnn."""
-    calibration = quality.photograph_calibration(tmp_path, 16)
+    calibration = quality.photograph_calibration(EFFICIENTNET, tmp_path, 16)
     binary = compiled(EFFICIENTNET, "--quantize=int8", calibration)
-    assert quality.class_agreement(quality.classify_by(binary), 96) >= 0.93
+    assert quality.class_agreement(EFFICIENTNET, quality.classify_by(binary), 96) >= 0.93
 
 
 def test_threads_change_nothing(compiled):

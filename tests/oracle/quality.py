@@ -1,7 +1,5 @@
 """How close an artifact is to the model it was made from, on real data."""
 
-from functools import cache
-
 import numpy as np
 
 from . import artifact, corpus, models
@@ -41,7 +39,7 @@ def line_agreement(recognizer, count, batch):
 
 def calibration(model, folder, samples):
     """The --calibrate flag with `samples`, arrays for the model's only input."""
-    [name] = models.BY_NAME[model.name].feeds(1, *model.cases[0][1:])
+    [name] = model.feeds(1, *model.cases[0][1:])
     files = []
     for i, sample in enumerate(samples):
         files.append(str(folder / f"{model.name}-calibration-{i}.npz"))
@@ -59,23 +57,23 @@ def vit_calibration(folder, count=4):
     return calibration(models.VIT, folder, np.split(corpus.pictures(32 + count, 224)[32:], count))
 
 
-def photograph_calibration(folder, count=32):
-    """--calibrate on `count` crops of photographs that nothing is judged on."""
-    return calibration(models.EFFICIENTNET, folder, np.split(corpus.photographs(count, 224, judged=False), count))
+def photographs_to_calibrate(model, count=32):
+    """`count` crops of photographs that nothing is judged on, as `model` takes them."""
+    size = model.feeds(1)["image"].shape[-1]
+    return corpus.photographs(count, size, judged=False)
 
 
-@cache
-def photograph_logits(count):
-    """What the source says of `count` crops of photographs, [count, 1000]."""
-    crops = corpus.photographs(count, 224, judged=True)
-    return np.concatenate([models.expected(models.EFFICIENTNET, {"image": crop[None]})["logits"] for crop in crops])
+def photograph_calibration(model, folder, count=32):
+    """--calibrate on `count` crops of photographs."""
+    return calibration(model, folder, np.split(photographs_to_calibrate(model, count), count))
 
 
-def class_agreement(classify, count):
+def class_agreement(model, classify, count):
     """Share of `count` crops of photographs whose first class by `classify`, a
-    function from one crop to logits, is the source's."""
-    got = [classify(crop[None]).argmax() for crop in corpus.photographs(count, 224, judged=True)]
-    return (np.array(got) == photograph_logits(count).argmax(-1)).mean()
+    function from one crop to logits, is that of the source."""
+    crops = [crop[None] for crop in model.feeds(count)["image"]]
+    same = [classify(crop).argmax() == models.expected(model, {"image": crop})["logits"].argmax() for crop in crops]
+    return np.mean(same)
 
 
 def classify_by(binary):
