@@ -123,8 +123,9 @@ def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
     target's dot instruction takes: 8 bits with a zero point per row, or 11 of
     the 16 bits of AVX2's. Weights
     are rounded to nearest, or by GPTQ (Frantar et al. 2022) where a calibration
-    set was given. Embedding tables get one scale per row. What stays float, and
-    why, is in the list of decisions that the pass hands back.
+    set was given; then inputs of products are equalized too, where 8 bits hold
+    their codes and it is free. Embedding tables get one scale per row. What
+    stays float, and why, is in the list of decisions that the pass hands back.
 
         %y = nn.matmul %x, %w : (tensor<4x64xf32>, tensor<64x32xf32>) -> tensor<4x32xf32>
         // becomes

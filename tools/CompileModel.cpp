@@ -245,11 +245,12 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   std::unique_ptr<Executor> executor;
   if (!options.calibration.paths.empty()) {
     CalibrationOptions calibration = options.calibration;
+    Expected<std::unique_ptr<Executor>> made = cpu::createHostExecutor();
+    if (!made)
+      return made.takeError();
+    executor = std::move(*made);
+    pipeline.int8.executor = executor.get();
     if (pipeline.formats.isActive()) {
-      Expected<std::unique_ptr<Executor>> made = cpu::createHostExecutor();
-      if (!made)
-        return made.takeError();
-      executor = std::move(*made);
       pipeline.formats.executor = executor.get();
       // It takes any number of them, and layers behind the last attention see
       // no other rows.

@@ -3,6 +3,7 @@
 #define PARE_PASSES_CALIBRATE_CALIBRATE_H
 
 #include "frontend/Progress.h"
+#include "passes/Executor.h"
 #include "passes/reference/Interpreter.h"
 
 namespace pare {
@@ -33,16 +34,20 @@ private:
 };
 
 /// What is done with a value that was asked for.
-using Observer = std::function<void(const HostTensor &)>;
+using Observer = std::function<llvm::Error(const HostTensor &)>;
 
 /// Runs the entry on each sample (one tensor per argument) and shows each of
-/// the observed values to its observer, sample by sample. Fails as the
-/// interpreter does, naming the sample; an observed value that is NaN or
-/// infinite is an error.
+/// the observed values to its observer, sample by sample: with `executor`, or
+/// where that has no kernels for the graph or there is none, by the
+/// interpreter. An executor's run holds all observed values of a sample at
+/// once, or those of a part of the graph's that have 512 MiB together: then the
+/// graph is run several times. Fails as they do, naming the sample; an observed
+/// value that is NaN or infinite is an error.
 llvm::Error calibrate(mlir::ModuleOp module, const WeightStore &weights,
                       llvm::ArrayRef<std::vector<HostTensor>> samples,
                       const llvm::DenseMap<mlir::Value, Observer> &observers,
-                      const ProgressFn &listener = nullptr);
+                      const ProgressFn &listener = nullptr,
+                      Executor *executor = nullptr);
 
 } // namespace pare
 

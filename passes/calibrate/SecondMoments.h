@@ -6,8 +6,11 @@
 
 namespace pare {
 
+class CrossProducts;
+
 /// Σ x·xᵀ over the rows x of an activation: up to a factor the Hessian of a
-/// product's squared output error in any column of its weight.
+/// product's squared output error in any column of its weight. Also their mean,
+/// and some of them.
 class SecondMoments {
 public:
   /// For rows of `size` values.
@@ -15,14 +18,29 @@ public:
 
   /// Adds the rows of a tensor whose last axis is `size()`.
   void add(const HostTensor &tensor);
+  /// As above, of f32 and a few hundred rows at a time by `products`: sums are
+  /// f32 over those.
+  llvm::Error add(const HostTensor &tensor, CrossProducts &products);
 
   int64_t size() const { return size_; }
+  int64_t rows() const { return rows_; }
   /// Symmetric, [size, size].
   llvm::ArrayRef<double> sums() const { return sums_; }
+  /// Of each of the `size` values; zeros where no row was added.
+  std::vector<double> means() const;
+  /// Up to 1024 of the rows, [n, size], evenly drawn from each tensor.
+  llvm::ArrayRef<float> samples() const { return samples_; }
+
+  /// What is known of (x - shift) / scale, element by element.
+  SecondMoments transformed(llvm::ArrayRef<double> shift,
+                            llvm::ArrayRef<double> scale) const;
 
 private:
-  int64_t size_;
-  std::vector<double> sums_;
+  void addRows(llvm::ArrayRef<float> values);
+
+  int64_t size_, rows_ = 0;
+  std::vector<double> sums_, totals_;
+  std::vector<float> samples_;
 };
 
 } // namespace pare

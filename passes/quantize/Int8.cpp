@@ -3,6 +3,8 @@
 #include "frontend/ir/Codes.h"
 #include "passes/Passes.h"
 #include "passes/calibrate/Calibrate.h"
+#include "passes/calibrate/ProductMoments.h"
+#include "passes/quantize/Equalize.h"
 #include "passes/quantize/WeightCodes.h"
 #include "passes/simplify/DerivedWeights.h"
 #include "llvm/ADT/SetVector.h"
@@ -71,6 +73,14 @@ public:
       return llvm::Error::success();
     if (llvm::Error error = observeInputs())
       return error;
+    // Codes of 11 bits lose too little for it to matter.
+    if (codeType.getIntOrFloatBitWidth() == 8)
+      equalizeInputs(
+          module, weights, moments,
+          [&](OpOperand &use) {
+            return !isKeptFloat(nn::getWeight(use.get())) && !whyFloat(use);
+          },
+          codeType, [&](Value from, Value to) { rename(from, to); });
     SmallVector<nn::ParamOp> params;
     module->walk([&](nn::ParamOp param) { params.push_back(param); });
     llvm::StringSet<> seen;
@@ -474,20 +484,29 @@ private:
         }
       }
     });
+    std::optional<CrossProducts> products;
+    if (options.executor)
+      products.emplace(*options.executor, *module.getContext());
     DenseMap<Value, Observer> observers;
     for (auto &[value, seen] : moments)
-      observers[value] = [&seen](const HostTensor &x) { seen.add(x); };
+      observers[value] = [&seen,
+                          &products](const HostTensor &x) -> llvm::Error {
+        if (products && x.element().isF32())
+          return seen.add(x, *products);
+        seen.add(x);
+        return llvm::Error::success();
+      };
     for (auto &[value, seen] : statistics)
-      observers[value] =
-          [&seen, inner = observers.lookup(value)](const HostTensor &x) {
-            seen.add(x);
-            if (inner)
-              inner(x);
-          };
+      observers[value] = [&seen, inner = observers.lookup(value)](
+                             const HostTensor &x) -> llvm::Error {
+        seen.add(x);
+        return inner ? inner(x) : llvm::Error::success();
+      };
     if (observers.empty())
       return llvm::Error::success();
-    if (llvm::Error error = calibrate(module, weights, options.calibration,
-                                      observers, options.progress))
+    if (llvm::Error error =
+            calibrate(module, weights, options.calibration, observers,
+                      options.progress, options.executor))
       return error;
     for (auto &[value, seen] : statistics)
       thresholds[value] = seen.chooseThreshold(nn::getCodeLimit(codeType));

@@ -3,6 +3,7 @@
 #define PARE_PASSES_QUANTIZE_INT8_H
 
 #include "frontend/Progress.h"
+#include "passes/Executor.h"
 #include "passes/Target.h"
 #include "passes/reference/HostTensor.h"
 #include "llvm/Support/GlobPattern.h"
@@ -42,6 +43,8 @@ struct Int8Options {
   /// names, as shells match files.
   std::vector<llvm::GlobPattern> keepFloat = {};
   ProgressFn progress = nullptr; ///< of calibration and of weights
+  /// Runs the model on samples; null: the interpreter does, slowly.
+  Executor *executor = nullptr;
 };
 
 } // namespace pare

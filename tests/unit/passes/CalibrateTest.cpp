@@ -59,7 +59,10 @@ TEST(Calibrate, NamesTheSampleAndTheValueThatIsNotFinite) {
   graph.module->walk([&](nn::UnaryOp op) { log = op; });
   ActivationStatistics statistics;
   DenseMap<Value, Observer> observers = {
-      {log, [&](const HostTensor &x) { statistics.add(x); }}};
+      {log, [&](const HostTensor &x) -> llvm::Error {
+         statistics.add(x);
+         return llvm::Error::success();
+       }}};
   EXPECT_FALSE(calibrate(*graph.module, graph.weights,
                          {{vector(context, {1, 2})}}, observers));
   EXPECT_NEAR(statistics.absMax(), 0.6931, 1e-4);
