@@ -6,6 +6,7 @@
 #include "frontend/weights/WeightStore.h"
 #include "mlir/Pass/Pass.h"
 #include "passes/Target.h"
+#include "passes/prune/Structure.h"
 #include "passes/quantize/BlockProducts.h"
 #include "passes/quantize/Int8.h"
 #include "passes/quantize/Weights.h"
@@ -23,6 +24,8 @@ std::unique_ptr<mlir::Pass> createFoldConstantsPass(WeightStore *weights);
 std::unique_ptr<mlir::Pass> createFoldNormalizationPass(WeightStore *weights);
 std::unique_ptr<mlir::Pass> createSinkTransposesPass();
 std::unique_ptr<mlir::Pass> createMergeMatMulsPass(WeightStore *weights);
+std::unique_ptr<mlir::Pass> createPruneStructurePass(WeightStore *weights,
+                                                     PruneOptions options);
 std::unique_ptr<mlir::Pass> createQuantizeInt8Pass(WeightStore *weights,
                                                    Int8Options options);
 std::unique_ptr<mlir::Pass> createQuantizeWeightsPass(WeightStore *weights,

@@ -136,6 +136,29 @@ def QuantizeInt8 : NN_Pass<"nn-quantize-int8"> {
   }];
 }
 
+def PruneStructure : NN_Pass<"nn-prune-structure"> {
+  let summary = "Fewer layers, heads, hidden units or filters";
+  let description = [{
+    Leaves out whole parts, so that all shapes are smaller: layers of
+    transformers, heads of attention (a key head with all its query heads),
+    hidden units between products, and filters of convolutions. What goes with
+    a channel in other weights follows from the graph (DepGraph, Fang et al.
+    2023): through additions, concatenations, depthwise and grouped
+    convolutions, reshapes and caches. A channel that meets an op through which
+    it cannot be followed stays. What goes is chosen by what it adds to outputs
+    on the samples, or by the norms of weights without samples; with them, what
+    stays is fitted to the outputs of all by least squares.
+
+        %0 = nn.matmul %x, %w : (tensor<4x64xf32>, tensor<64x256xf32>) -> …
+        %1 = nn.unary gelu %0 : …
+        %2 = nn.matmul %1, %v : (tensor<4x256xf32>, tensor<256x64xf32>) -> …
+        // becomes, with ffn=50%
+        %0 = nn.matmul %x, %w.pruned : (tensor<4x64xf32>, tensor<64x128xf32>) -> …
+        %1 = nn.unary gelu %0 : …
+        %2 = nn.matmul %1, %v.pruned : (tensor<4x128xf32>, tensor<128x64xf32>) -> …
+  }];
+}
+
 def QuantizeWeights : NN_Pass<"nn-quantize-weights"> {
   let summary = "Weights in blocks of few bits";
   let description = [{

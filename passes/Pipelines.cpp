@@ -25,6 +25,8 @@ void buildSimplifyPipeline(OpPassManager &passes, WeightStore *weights) {
 
 void buildPipeline(OpPassManager &passes, const PipelineOptions &options) {
   buildSimplifyPipeline(passes, options.weights);
+  if (options.prune.isActive())
+    passes.addPass(createPruneStructurePass(options.weights, options.prune));
   if (options.formats.isActive())
     passes.addPass(createQuantizeWeightsPass(options.weights, options.formats));
   if (options.quantize == Quantization::Int8)

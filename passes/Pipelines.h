@@ -11,6 +11,7 @@ enum class Quantization { None, Int8 };
 
 struct PipelineOptions {
   WeightStore *weights = nullptr; ///< required; outlives the pass manager
+  PruneOptions prune;             ///< of parts that are left out
   Quantization quantize = Quantization::None;
   WeightOptions formats; ///< of weights in few bits
   Int8Options int8; ///< used where `quantize` is Int8; its target may be null
@@ -20,8 +21,8 @@ struct PipelineOptions {
 /// Simplification only: the graph as a user would have written it, in float.
 void buildSimplifyPipeline(mlir::OpPassManager &passes, WeightStore *weights);
 
-/// An imported graph to one that is ready for lowering: simplify, quantize,
-/// fuse. Runs on the module.
+/// An imported graph to one that is ready for lowering: simplify, prune,
+/// quantize, fuse. Runs on the module.
 void buildPipeline(mlir::OpPassManager &passes, const PipelineOptions &options);
 
 } // namespace pare

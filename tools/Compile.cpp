@@ -99,6 +99,7 @@ static int run() {
                           {"calls", report.calls},
                           {"seconds", result->seconds},
                           {"phases", std::move(phases)},
+                          {"pruned", toJson(result->pruned)},
                           {"tensors", toJson(result->decisions)},
                           {"choices", toJson(report.choices)},
                           {"libraries", json::Array(report.libraries)}}));
@@ -106,6 +107,7 @@ static int run() {
   }
   if (isQuiet)
     return 0;
+  printPruned(result->pruned);
   printDecisions(result->decisions);
   printChoices(report.choices);
   std::string phases;

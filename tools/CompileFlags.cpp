@@ -65,6 +65,12 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                        "language model, else squared error of outputs, as in "
                        "0.5%"),
               cl::sub(command)),
+      prune("prune", cl::CommaSeparated, cl::value_desc("ffn=25%,layers=6,…"),
+            cl::desc("Parts to leave out, as a share of each layer's or a "
+                     "number: layers, heads, ffn (hidden units), filters (of "
+                     "convolutions); chosen and made up for by --calibrate's "
+                     "samples"),
+            cl::sub(command)),
       method("method", cl::init(encode::RoundMethod::GptqDescent),
              cl::desc("How weights of few bits are rounded; all but the first "
                       "two look at --calibrate's samples (default: the "
@@ -168,6 +174,7 @@ CompileOptions CompileFlags::get() {
                      bits,     size,  maxDrop};
   if (method.getNumOccurrences())
     options.weights.method = method;
+  options.prune = prune;
   options.activations = activations;
   options.target = target;
   options.shapes = shapes;
@@ -202,6 +209,7 @@ std::string CompileFlags::findGiven(StringRef except) {
                                                           bits,
                                                           size,
                                                           maxDrop,
+                                                          prune,
                                                           method,
                                                           activations,
                                                           target,

@@ -36,6 +36,7 @@ private:
   llvm::cl::list<std::string> rules;
   llvm::cl::opt<Recipe> recipe;
   llvm::cl::opt<std::string> bits, size, maxDrop;
+  llvm::cl::list<std::string> prune;
   llvm::cl::opt<encode::RoundMethod> method;
   llvm::cl::opt<BlockActivations> activations;
   llvm::cl::opt<std::string> target;

@@ -60,7 +60,8 @@ Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
 
 /// What the artifact says of its origin.
 static std::string describe(const CompileOptions &options, const Model &model,
-                            ArrayRef<TensorDecision> decisions) {
+                            ArrayRef<TensorDecision> decisions,
+                            const PruneReport &pruned) {
   json::Object about{{"pare", PARE_VERSION},
                      {"source", sys::path::filename(options.model)},
                      {"format", model.format},
@@ -71,6 +72,8 @@ static std::string describe(const CompileOptions &options, const Model &model,
     adapters.push_back(sys::path::filename(folder.rtrim('/')));
   if (!adapters.empty())
     about["adapters"] = std::move(adapters);
+  if (!options.prune.empty())
+    about["pruned"] = toJson(pruned);
   return formatv("{0}", json::Value(std::move(about))).str();
 }
 
@@ -109,9 +112,9 @@ static Expected<cpu::Providers> findProviders(const CompileOptions &options,
 static Error checkFlags(const CompileOptions &options) {
   const WeightRequest &weights = options.weights;
   bool calibrates = !options.calibration.paths.empty();
-  if (calibrates && !isActive(weights))
-    return createStringError(
-        "--calibrate is for --quantize and --rule: give one of them");
+  if (calibrates && !isActive(weights) && options.prune.empty())
+    return createStringError("--calibrate is for --quantize, --rule and "
+                             "--prune: give one of them");
   if (!options.calibrationFlag.empty() && !calibrates)
     return createStringError(options.calibrationFlag +
                              " is for --calibrate: say with it on what");
@@ -120,7 +123,7 @@ static Error checkFlags(const CompileOptions &options) {
     return createStringError(options.methodFlag +
                              " is for weights in blocks: give --quantize with "
                              "another format than int8, --bits or --rule");
-  if (calibrates && !usesSamples(weights))
+  if (calibrates && options.prune.empty() && !usesSamples(weights))
     return createStringError("--calibrate is for methods that look at samples: "
                              "leave it out, or take another --method or "
                              "--recipe");
@@ -189,6 +192,9 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   PipelineOptions pipeline;
   if (Error error = apply(options.weights, pipeline))
     return std::move(error);
+  for (StringRef part : options.prune)
+    if (Error error = parsePrune(part, pipeline.prune))
+      return std::move(error);
   if (Error error = checkFlags(options))
     return std::move(error);
   // Before hours of work.
@@ -224,6 +230,11 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
 
   cpu::CpuTarget target(*isa, std::move(*timings));
   pipeline.weights = model->weights.get();
+  pipeline.prune.report = &result.pruned;
+  pipeline.prune.progress = progress;
+  // What gets another format does so from f32.
+  pipeline.prune.keepsFormats =
+      options.weights.quantize == "none" && !pipeline.formats.budget;
   pipeline.formats.decisions = &result.decisions;
   pipeline.formats.progress = progress;
   pipeline.formats.checkpoint = {
@@ -250,8 +261,9 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
       return made.takeError();
     executor = std::move(*made);
     pipeline.int8.executor = executor.get();
-    if (pipeline.formats.isActive()) {
+    if (pipeline.formats.isActive() || pipeline.prune.isActive()) {
       pipeline.formats.executor = executor.get();
+      pipeline.prune.executor = executor.get();
       // It takes any number of them, and layers behind the last attention see
       // no other rows.
       calibration.outputs = calibration.chunk;
@@ -275,6 +287,8 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
       pipeline.formats.metric = model->decoder ? OutputMetric::Divergence
                                                : OutputMetric::RelativeSquare;
     }
+    if (pipeline.prune.isActive())
+      pipeline.prune.calibration = data->samples;
     if (pipeline.formats.isActive())
       pipeline.formats.calibration = data->samples;
     if (pipeline.quantize == Quantization::Int8)
@@ -285,7 +299,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
     return std::move(error);
   phases.finish("passes");
 
-  info.metadata = describe(options, *model, result.decisions);
+  info.metadata = describe(options, *model, result.decisions, result.pruned);
   if (model->encoder) {
     emit::ModelInfo::Encoder encoder;
     encoder.tokenizer = std::move(model->encoder->tokenizer);

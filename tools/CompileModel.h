@@ -14,6 +14,7 @@ struct CompileOptions {
   std::string model, output;
   std::string target = "host";
   WeightRequest weights;
+  std::vector<std::string> prune; ///< "ffn=25%", …
   BlockActivations activations = BlockActivations::Auto;
   emit::OutputKind kind = emit::OutputKind::Executable;
   std::vector<std::string> shapes, images, keepFloat;
@@ -38,6 +39,7 @@ struct CompileOptions {
 struct CompileResult {
   emit::EmitReport report;
   std::vector<TensorDecision> decisions;
+  PruneReport pruned;
   std::string target; ///< with the features that `host` stands for
   double seconds = 0;
   std::vector<std::pair<std::string, double>> phases; ///< seconds of each

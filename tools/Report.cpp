@@ -134,6 +134,34 @@ void printDecisions(ArrayRef<TensorDecision> decisions) {
   table.print(outs());
 }
 
+json::Value toJson(const PruneReport &pruned) {
+  json::Array rows;
+  for (const PruneDecision &d : pruned.decisions)
+    rows.push_back(json::Object{{"kind", d.kind},
+                                {"name", d.name},
+                                {"from", d.from},
+                                {"to", d.to},
+                                {"score", d.score},
+                                {"lost", toJson(d.lost)}});
+  return json::Object{{"flops_before", pruned.flopsBefore},
+                      {"flops_after", pruned.flopsAfter},
+                      {"parts", std::move(rows)}};
+}
+
+void printPruned(const PruneReport &pruned) {
+  if (pruned.decisions.empty())
+    return;
+  Table table({"pruned", "of", "from", "to", "by", "importance lost"}, {1, 4});
+  for (const PruneDecision &d : pruned.decisions)
+    table.add({d.kind, d.name, std::to_string(d.from), std::to_string(d.to),
+               d.score, formatv("{0:f4}", d.lost)});
+  table.print(outs());
+  outs() << formatv(
+      "{0} of arithmetic, before {1}: {2:f1}% less\n",
+      formatFlops(pruned.flopsAfter), formatFlops(pruned.flopsBefore),
+      100 * (1 - double(pruned.flopsAfter) / double(pruned.flopsBefore)));
+}
+
 json::Value toJson(ArrayRef<cpu::Choice> choices) {
   json::Array rows;
   for (const cpu::Choice &c : choices)

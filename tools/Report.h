@@ -4,6 +4,7 @@
 
 #include "backends/cpu/Program.h"
 #include "frontend/Importer.h"
+#include "passes/prune/Structure.h"
 #include "passes/quantize/Int8.h"
 #include "llvm/Support/JSON.h"
 
@@ -23,6 +24,8 @@ llvm::json::Value toJson(double value);
 
 llvm::json::Value toJson(llvm::ArrayRef<TensorDecision> decisions);
 
+llvm::json::Value toJson(const PruneReport &pruned);
+
 /// Metadata and tensors of a file; the table is by type, and by tensor where
 /// `listTensors` is set.
 llvm::json::Value toJson(const FileContents &contents);
@@ -31,6 +34,9 @@ void printContents(const FileContents &contents, bool listTensors);
 /// The table of what was done to each tensor; equal rows of a repeated layer
 /// stay, since each is a tensor that the user knows by name.
 void printDecisions(llvm::ArrayRef<TensorDecision> decisions);
+
+/// The table of what pruning left out; nothing where that is nothing.
+void printPruned(const PruneReport &pruned);
 
 /// Choices between providers of kernels.
 llvm::json::Value toJson(llvm::ArrayRef<cpu::Choice> choices);

@@ -4,7 +4,7 @@
 // have no bytes in the IR, so those of a test come from the attribute
 // `nn.test_value` of nn.weight, or else are a ramp; with --print-weights the
 // attribute holds the bytes of every weight of up to 64 elements in the output.
-// --print-decisions lists what quantizing passes decided, as comments.
+// --print-decisions lists what passes decided, as comments.
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/IR/AsmState.h"
@@ -44,12 +44,19 @@ static llvm::cl::opt<bool>
                  llvm::cl::desc("Print the elements of small weights"));
 static llvm::cl::opt<bool>
     printDecisions("print-decisions",
-                   llvm::cl::desc("Print what quantizing passes decided"));
+                   llvm::cl::desc("Print what passes decided"));
+
+static llvm::cl::list<std::string>
+    prune("prune", llvm::cl::CommaSeparated,
+          llvm::cl::desc("What nn-prune-structure leaves out"),
+          llvm::cl::value_desc("ffn=50%,…"));
 
 /// The bytes of the weights of the graph at hand.
 static WeightStore store;
 /// What the quantizing passes decided.
 static std::vector<TensorDecision> decisions;
+/// What the pruning pass left out.
+static PruneReport pruned;
 
 static llvm::Error fillStore(ModuleOp module) {
   store = WeightStore();
@@ -97,6 +104,13 @@ static void registerPasses() {
   registerPass([] { return createSinkTransposesPass(); });
   registerPass([] { return createMergeMatMulsPass(&store); });
   registerPass([] {
+    PruneOptions options;
+    for (StringRef part : prune)
+      llvm::cantFail(parsePrune(part, options));
+    options.report = &pruned;
+    return createPruneStructurePass(&store, std::move(options));
+  });
+  registerPass([] {
     WeightOptions options;
     options.products = "uint4_g32";
     options.tables = "int8_g32";
@@ -140,6 +154,7 @@ static LogicalResult process(std::unique_ptr<llvm::MemoryBuffer> buffer,
     if (llvm::Error error = fillStore(*module))
       return emitError(module->getLoc(), llvm::toString(std::move(error)));
     decisions.clear();
+    pruned = PruneReport();
     PassManager passes(&context);
     if (failed(applyPassManagerCLOptions(passes)))
       return failure();
@@ -153,6 +168,10 @@ static LogicalResult process(std::unique_ptr<llvm::MemoryBuffer> buffer,
       showWeights(*module);
     module->print(output);
     output << "\n";
+    if (printDecisions)
+      for (const PruneDecision &d : pruned.decisions)
+        output << "// " << d.kind << " of " << d.name << ": " << d.from
+               << " to " << d.to << " by " << d.score << "\n";
     if (printDecisions)
       for (const TensorDecision &d : decisions)
         output << "// " << d.tensor << ": " << d.format << ", " << d.bytesBefore

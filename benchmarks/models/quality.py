@@ -27,6 +27,7 @@ from kl import kl  # noqa: E402
 from large import large  # noqa: E402
 from minilm_bits import minilm_bits  # noqa: E402
 from oracle import artifact, corpus, models, quality  # noqa: E402
+from pruning import prune  # noqa: E402
 from report import all_hold, report  # noqa: E402
 
 INT8 = "--quantize=int8"
@@ -104,7 +105,7 @@ def artifact_itself(folder):
 
 
 PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself, **language.PARTS,
-         "minilm-bits": minilm_bits, "cnn": cnn, "kl": kl, "large": large}
+         "minilm-bits": minilm_bits, "cnn": cnn, "kl": kl, "prune": prune, "large": large}
 # Parts that run only when they are asked for.
 HEAVY = {"large"}
 # What parts need beyond tools/setup: the option that installs it, and a module that shows it is there.

@@ -52,8 +52,8 @@ cutIntoSegments(func::FuncOp entry,
         isChanged(&op) || llvm::any_of(op.getOperands(), [&](Value v) {
           return v.getDefiningOp() && dependent.contains(v.getDefiningOp());
         });
-    // Writing to a cache changes what is read from it.
-    if (depends || op.getNumResults() == 0)
+    // Writing to a cache changes what is read from it: both stay together.
+    if (depends || isa<nn::CacheAppendOp, nn::CachedAttentionOp>(op))
       dependent.insert(&op), rest.push_back(&op);
     else
       segments.front().ops.push_back(&op);
