@@ -35,4 +35,19 @@ void buildPipeline(OpPassManager &passes, const PipelineOptions &options) {
   passes.addPass(createFusePass());
 }
 
+void buildExportPipeline(OpPassManager &passes,
+                         const PipelineOptions &options) {
+  passes.addPass(createSimplifyPass(options.weights));
+  passes.addPass(createFoldConstantsPass(options.weights));
+  passes.addPass(createCSEPass());
+  passes.addPass(createSimplifyPass(options.weights));
+  passes.addPass(createRecognizePass(options.weights));
+  passes.addPass(createSinkTransposesPass());
+  passes.addPass(createSimplifyPass(options.weights));
+  passes.addPass(createFoldConstantsPass(options.weights));
+  passes.addPass(createCSEPass());
+  if (options.formats.isActive())
+    passes.addPass(createQuantizeWeightsPass(options.weights, options.formats));
+}
+
 } // namespace pare

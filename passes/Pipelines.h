@@ -25,6 +25,11 @@ void buildSimplifyPipeline(mlir::OpPassManager &passes, WeightStore *weights);
 /// quantize, fuse. Runs on the module.
 void buildPipeline(mlir::OpPassManager &passes, const PipelineOptions &options);
 
+/// The same as far as weights have new formats, without passes that change
+/// weights or compute several at once: each is still the source's own.
+void buildExportPipeline(mlir::OpPassManager &passes,
+                         const PipelineOptions &options);
+
 } // namespace pare
 
 #endif

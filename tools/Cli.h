@@ -22,6 +22,7 @@ Subcommand benchCommand();
 Subcommand diffCommand();
 Subcommand evalCommand();
 Subcommand tuneCommand();
+Subcommand optimizeCommand();
 
 /// Loads every dialect that the compiler uses.
 void loadDialects(mlir::MLIRContext &context);

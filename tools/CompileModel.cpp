@@ -39,7 +39,7 @@ private:
 } // namespace
 
 Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
-                StringRef path) {
+                StringRef path, PipelineBuilder build) {
   mlir::MLIRContext *context = graph.getContext();
   std::string diagnostic;
   mlir::ScopedDiagnosticHandler diagnostics(context, [&](mlir::Diagnostic &d) {
@@ -51,7 +51,7 @@ Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
 #ifndef PARE_VERIFY_EACH
   passes.enableVerifier(false);
 #endif
-  buildPipeline(passes, pipeline);
+  build(passes, pipeline);
   if (mlir::failed(passes.run(graph)))
     return createStringError(
         path + ": " + (diagnostic.empty() ? "a pass failed" : diagnostic));
@@ -174,14 +174,11 @@ static std::string getIdentity() {
   return identity + " " + join(features, ",");
 }
 
-Expected<CompileResult> compileModel(const CompileOptions &options,
-                                     Console &console) {
-  CompileResult result;
-  Phases phases(result);
+Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
+                   std::vector<TensorDecision> &decisions, Console &console,
+                   function_ref<void(StringRef)> finish, Prepared &prepared) {
   const ProgressFn progress = console.listener();
-  Expected<cpu::Isa> isa = cpu::Isa::parse(options.target);
-  if (!isa)
-    return isa.takeError();
+  PipelineOptions &pipeline = prepared.pipeline;
   Expected<ImportOptions> importOptions = parseShapes(options.shapes);
   if (!importOptions)
     return importOptions.takeError();
@@ -189,63 +186,51 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   importOptions->cache = options.cache;
   importOptions->adapters = options.adapters;
   importOptions->adapterMode = options.adapterMode;
-  PipelineOptions pipeline;
   if (Error error = apply(options.weights, pipeline))
-    return std::move(error);
+    return error;
   for (StringRef part : options.prune)
     if (Error error = parsePrune(part, pipeline.prune))
-      return std::move(error);
+      return error;
   if (Error error = checkFlags(options))
-    return std::move(error);
-  // Before hours of work.
-  if (isActive(options.weights) && options.kind != emit::OutputKind::Library)
-    if (Error error = emit::checkOutput(options.output))
-      return std::move(error);
+    return error;
 
-  Expected<cpu::TimingTable> timings = readTimings(options, *isa);
+  Expected<cpu::TimingTable> timings = readTimings(options, isa);
   if (!timings)
     return timings.takeError();
-  Expected<cpu::Providers> providers = findProviders(options, *isa, console);
-  if (!providers)
-    return providers.takeError();
-
-  mlir::MLIRContext context;
-  loadDialects(context);
+  loadDialects(prepared.context);
   Expected<Model> model =
-      importModel(options.model, *importOptions, context, console);
+      importModel(options.model, *importOptions, prepared.context, console);
   if (!model)
     return model.takeError();
-  phases.finish("import");
+  finish("import");
 
-  emit::ModelInfo info;
-  info.name = model->name;
-  info.threads = options.threads;
   mlir::func::FuncOp entry = nn::getEntry(*model->module);
   for (const std::string &text : options.images) {
     Expected<emit::ImageInput> image = parseImage(text, entry);
     if (!image)
       return image.takeError();
-    info.images.push_back(std::move(*image));
+    prepared.images.push_back(std::move(*image));
   }
 
-  cpu::CpuTarget target(*isa, std::move(*timings));
+  prepared.target.emplace(isa, std::move(*timings));
+  cpu::CpuTarget &target = *prepared.target;
   pipeline.weights = model->weights.get();
-  pipeline.prune.report = &result.pruned;
+  pipeline.prune.report = &prepared.pruned;
   pipeline.prune.progress = progress;
   // What gets another format does so from f32.
   pipeline.prune.keepsFormats =
       options.weights.quantize == "none" && !pipeline.formats.budget;
-  pipeline.formats.decisions = &result.decisions;
+  pipeline.formats.decisions = &decisions;
   pipeline.formats.progress = progress;
   pipeline.formats.checkpoint = {
       options.checkpoints, getIdentity, options.checkpointBytes,
       [&](const Twine &line) { console.note(line); }};
   pipeline.int8.target = &target;
-  pipeline.int8.decisions = &result.decisions;
+  pipeline.int8.decisions = &decisions;
   pipeline.int8.progress = progress;
   pipeline.blocks.target = &target;
   pipeline.blocks.activations = options.activations;
-  pipeline.blocks.decisions = &result.decisions;
+  pipeline.blocks.decisions = &decisions;
   for (const std::string &text : options.keepFloat) {
     Expected<GlobPattern> pattern = GlobPattern::create(text);
     if (!pattern)
@@ -253,7 +238,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
                                toString(pattern.takeError()).c_str());
     pipeline.int8.keepFloat.push_back(std::move(*pattern));
   }
-  std::unique_ptr<Executor> executor;
+  std::unique_ptr<Executor> &executor = prepared.executor;
   if (!options.calibration.paths.empty()) {
     CalibrationOptions calibration = options.calibration;
     Expected<std::unique_ptr<Executor>> made = cpu::createHostExecutor();
@@ -269,7 +254,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
       calibration.outputs = calibration.chunk;
     }
     Expected<CalibrationData> data =
-        readCalibration(calibration, *model, info.images, progress);
+        readCalibration(calibration, *model, prepared.images, progress);
     if (!data)
       return data.takeError();
     for (const std::string &warning : data->warnings)
@@ -293,12 +278,41 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
       pipeline.formats.calibration = data->samples;
     if (pipeline.quantize == Quantization::Int8)
       pipeline.int8.calibration = std::move(data->samples);
-    phases.finish("samples");
+    finish("samples");
   }
-  if (Error error = runPasses(*model->module, pipeline, options.model))
+  prepared.model = std::move(*model);
+  return Error::success();
+}
+
+Expected<CompileResult> compileModel(const CompileOptions &options,
+                                     Console &console) {
+  CompileResult result;
+  Phases phases(result);
+  Expected<cpu::Isa> isa = cpu::Isa::parse(options.target);
+  if (!isa)
+    return isa.takeError();
+  Expected<cpu::Providers> providers = findProviders(options, *isa, console);
+  if (!providers)
+    return providers.takeError();
+  // Before hours of work.
+  if (isActive(options.weights) && options.kind != emit::OutputKind::Library)
+    if (Error error = emit::checkOutput(options.output))
+      return std::move(error);
+  Prepared prepared;
+  if (Error error = prepareModel(
+          options, *isa, result.decisions, console,
+          [&](StringRef phase) { phases.finish(phase); }, prepared))
+    return std::move(error);
+  Model *model = &*prepared.model;
+  emit::ModelInfo info;
+  info.name = model->name;
+  info.threads = options.threads;
+  info.images = std::move(prepared.images);
+  if (Error error = runPasses(*model->module, prepared.pipeline, options.model))
     return std::move(error);
   phases.finish("passes");
 
+  result.pruned = std::move(prepared.pruned);
   info.metadata = describe(options, *model, result.decisions, result.pruned);
   if (model->encoder) {
     emit::ModelInfo::Encoder encoder;
@@ -326,7 +340,7 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   }
   Expected<emit::EmitReport> report = emit::emitModel(
       *model->module, *model->weights, info, *isa, options.kind, options.output,
-      {*providers, &target.timings()}, progress);
+      {*providers, &prepared.target->timings()}, console.listener());
   if (!report)
     return report.takeError();
   if (!options.checkpoints.empty())

@@ -2,7 +2,9 @@
 #ifndef PARE_TOOLS_COMPILEMODEL_H
 #define PARE_TOOLS_COMPILEMODEL_H
 
+#include "backends/cpu/CpuTarget.h"
 #include "backends/emit/Emit.h"
+#include "passes/Pipelines.h"
 #include "tools/Calibration.h"
 #include "tools/Console.h"
 #include "tools/WeightRequest.h"
@@ -45,10 +47,33 @@ struct CompileResult {
   std::vector<std::pair<std::string, double>> phases; ///< seconds of each
 };
 
+using PipelineBuilder = void (*)(mlir::OpPassManager &,
+                                 const PipelineOptions &);
+
 /// Runs the pipeline on a graph; what a pass reports becomes the error, after
 /// `path`.
 llvm::Error runPasses(mlir::ModuleOp graph, const PipelineOptions &pipeline,
-                      llvm::StringRef path);
+                      llvm::StringRef path,
+                      PipelineBuilder build = buildPipeline);
+
+/// An imported model, and what its passes are told.
+struct Prepared {
+  mlir::MLIRContext context;
+  std::optional<cpu::CpuTarget> target;
+  std::unique_ptr<Executor> executor;
+  std::vector<emit::ImageInput> images;
+  PipelineOptions pipeline;
+  std::optional<Model> model;
+  PruneReport pruned; ///< once the passes have run
+};
+
+/// Checks options, imports `options.model` and reads samples. Decisions of
+/// passes will be appended to `decisions`; `finish` is told of each phase.
+llvm::Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
+                         std::vector<TensorDecision> &decisions,
+                         Console &console,
+                         llvm::function_ref<void(llvm::StringRef)> finish,
+                         Prepared &prepared);
 
 /// Compiles `options.model` to `options.output`; warnings and progress go to
 /// `console`. Resets every llvm::cl option to its default on the way

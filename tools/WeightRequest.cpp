@@ -31,14 +31,15 @@ static Expected<std::string> parseFormat(StringRef option, StringRef name) {
   return format;
 }
 
-static bool hasBudget(const WeightRequest &request) {
+bool hasBudget(const WeightRequest &request) {
   return !request.bits.empty() || !request.size.empty() ||
-         !request.maxDrop.empty();
+         !request.maxDrop.empty() || request.recipe == Recipe::Best;
 }
 
 bool isActive(const WeightRequest &request) {
   return request.quantize != "none" || !request.rules.empty() ||
-         hasBudget(request);
+         !request.bits.empty() || !request.size.empty() ||
+         !request.maxDrop.empty();
 }
 
 std::string describe(const WeightRequest &request) {
@@ -60,7 +61,6 @@ static encode::RoundMethod getMethod(const WeightRequest &request) {
 bool usesSamples(const WeightRequest &request) {
   encode::RoundMethod method = getMethod(request);
   return request.quantize == "int8" || hasBudget(request) ||
-         request.recipe == Recipe::Best ||
          (method != encode::RoundMethod::Nearest &&
           method != encode::RoundMethod::Hqq);
 }

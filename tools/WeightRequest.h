@@ -28,6 +28,9 @@ std::string describe(const WeightRequest &request);
 /// Whether a method looks at calibration samples.
 bool usesSamples(const WeightRequest &request);
 
+/// Whether formats are to be chosen weight by weight.
+bool hasBudget(const WeightRequest &request);
+
 /// Whether anything is to be quantized.
 bool isActive(const WeightRequest &request);
 

@@ -41,14 +41,15 @@ static int finishOutput(int code) {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
-  const Subcommand commands[] = {compileCommand(), inspectCommand(),
-                                 benchCommand(),   diffCommand(),
-                                 evalCommand(),    tuneCommand()};
+  const Subcommand commands[] = {
+      compileCommand(), inspectCommand(), benchCommand(),   diffCommand(),
+      evalCommand(),    tuneCommand(),    optimizeCommand()};
   cl::SetVersionPrinter(
       [](raw_ostream &os) { os << "pare " << PARE_VERSION << "\n"; });
   const char *overview =
       "pare: trained models to small, fast executables\n\n"
       "  pare compile model.onnx -o model --quantize int8\n"
+      "  pare optimize model.gguf -o small.gguf --quantize int4\n"
       "  pare inspect model.onnx\n"
       "  pare bench ./model --threads 1,2\n"
       "  pare diff ./model model.onnx\n"

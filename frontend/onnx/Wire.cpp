@@ -45,6 +45,8 @@ public:
 
   /// Copies the message in [at_, end).
   bool copy(Message message, uint64_t end, std::string &out);
+  /// Lists the fields of the message in [at_, end).
+  bool split(uint64_t end, std::vector<WireField> &fields);
   llvm::Error takeError() const {
     return llvm::createStringError("not a whole ONNX file: " + error_ +
                                    " at offset " + llvm::Twine(at_));
@@ -68,40 +70,64 @@ private:
     return fail("a number is too long");
   }
 
+  /// A field's tag and the bytes of its value, which fit before `end` and
+  /// begin at at_; of a varint, read already, none are left.
+  bool readHeader(uint64_t end, uint64_t &tag, uint64_t &length);
+
   llvm::ArrayRef<uint8_t> file_;
   uint64_t at_ = 0;
   std::string error_;
 };
 
+bool Copier::readHeader(uint64_t end, uint64_t &tag, uint64_t &length) {
+  length = 0;
+  if (!readVarint(end, tag))
+    return false;
+  if (tag >> 3 == 0)
+    return fail("there is no field");
+  switch (tag & 7) {
+  case Varint:
+    if (!readVarint(end, length))
+      return false;
+    length = 0;
+    break;
+  case Fixed64:
+    length = 8;
+    break;
+  case Fixed32:
+    length = 4;
+    break;
+  case Bytes:
+    if (!readVarint(end, length))
+      return false;
+    break;
+  default:
+    return fail("a field has an unknown encoding");
+  }
+  if (length > end - at_)
+    return fail("a field is longer than the message that holds it");
+  return true;
+}
+
+bool Copier::split(uint64_t end, std::vector<WireField> &fields) {
+  while (at_ < end) {
+    uint64_t start = at_, tag, length;
+    if (!readHeader(end, tag, length))
+      return false;
+    bool isBytes = (tag & 7) == Bytes;
+    fields.push_back({tag >> 3, file_.slice(start, at_ + length - start),
+                      file_.slice(at_, isBytes ? length : 0)});
+    at_ += length;
+  }
+  return true;
+}
+
 bool Copier::copy(Message message, uint64_t end, std::string &out) {
   while (at_ < end) {
-    uint64_t start = at_, tag, length = 0;
-    if (!readVarint(end, tag))
+    uint64_t start = at_, tag, length;
+    if (!readHeader(end, tag, length))
       return false;
     uint64_t field = tag >> 3;
-    if (field == 0)
-      return fail("there is no field");
-    switch (tag & 7) {
-    case Varint:
-      if (!readVarint(end, length))
-        return false;
-      length = 0;
-      break;
-    case Fixed64:
-      length = 8;
-      break;
-    case Fixed32:
-      length = 4;
-      break;
-    case Bytes:
-      if (!readVarint(end, length))
-        return false;
-      break;
-    default:
-      return fail("a field has an unknown encoding");
-    }
-    if (length > end - at_)
-      return fail("a field is longer than the message that holds it");
     bool isBytes = (tag & 7) == Bytes;
     if (std::optional<Message> inner = getSubmessage(message, field);
         inner && isBytes) {
@@ -143,6 +169,27 @@ std::optional<RawLocation> readRawLocation(llvm::StringRef rawData) {
     return std::nullopt;
   return RawLocation{llvm::support::endian::read64le(rawData.data()),
                      llvm::support::endian::read64le(rawData.data() + 8)};
+}
+
+llvm::Expected<std::vector<WireField>>
+splitFields(llvm::ArrayRef<uint8_t> message) {
+  Copier copier(message);
+  std::vector<WireField> fields;
+  if (!copier.split(message.size(), fields))
+    return copier.takeError();
+  return fields;
+}
+
+std::string makeFieldHeader(uint64_t number, uint64_t size) {
+  std::string header;
+  appendVarint(header, number << 3 | Bytes);
+  appendVarint(header, size);
+  return header;
+}
+
+void appendField(std::string &out, uint64_t number, llvm::StringRef value) {
+  out += makeFieldHeader(number, value.size());
+  out += value;
 }
 
 } // namespace pare::onnximport

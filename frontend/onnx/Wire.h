@@ -14,6 +14,7 @@
 #include "llvm/Support/Error.h"
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace pare::onnximport {
 
@@ -29,6 +30,22 @@ llvm::Expected<std::string> copyWithoutWeights(llvm::ArrayRef<uint8_t> file);
 
 /// The location that `copyWithoutWeights` wrote into a raw_data field.
 std::optional<RawLocation> readRawLocation(llvm::StringRef rawData);
+
+/// A field of a message in the wire format, in place.
+struct WireField {
+  uint64_t number;
+  llvm::ArrayRef<uint8_t> whole; ///< tag, length and value
+  llvm::ArrayRef<uint8_t> value; ///< of a field with a length; else empty
+};
+
+/// The fields of a message, in order; an error names the offset of the damage.
+llvm::Expected<std::vector<WireField>>
+splitFields(llvm::ArrayRef<uint8_t> message);
+
+/// Appends a field with a length.
+void appendField(std::string &out, uint64_t number, llvm::StringRef value);
+/// The tag and length that go before the `size` bytes of such a field.
+std::string makeFieldHeader(uint64_t number, uint64_t size);
 
 } // namespace pare::onnximport
 

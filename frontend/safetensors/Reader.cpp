@@ -6,6 +6,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/Endian.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <set>
 
@@ -178,6 +179,31 @@ llvm::Error readIndex(StringRef path, MLIRContext &context, Tensors &tensors) {
                                      *shard.getAsString() + "'");
   }
   return llvm::Error::success();
+}
+
+llvm::Expected<std::string> findTensorFile(StringRef folder) {
+  for (StringRef name : {"model.safetensors", "model.safetensors.index.json"})
+    if (std::string file = joinPath(folder, name); llvm::sys::fs::exists(file))
+      return file;
+  std::vector<std::string> found;
+  std::error_code error;
+  for (llvm::sys::fs::directory_iterator it(folder, error), end;
+       it != end && !error; it.increment(error))
+    if (llvm::sys::path::extension(it->path()) == ".safetensors")
+      found.push_back(it->path());
+  if (found.size() == 1)
+    return found.front();
+  return llvm::createStringError(
+      folder + ": " +
+      (found.empty() ? "has no .safetensors file"
+                     : "has several .safetensors files and no "
+                       "model.safetensors.index.json; name one of them"));
+}
+
+llvm::Error readTensors(StringRef file, MLIRContext &context,
+                        Tensors &tensors) {
+  return file.ends_with(kIndexSuffix) ? readIndex(file, context, tensors)
+                                      : readFile(file, context, tensors);
 }
 
 } // namespace pare::safetensors

@@ -35,6 +35,16 @@ llvm::Error readFile(llvm::StringRef path, mlir::MLIRContext &context,
 llvm::Error readIndex(llvm::StringRef path, mlir::MLIRContext &context,
                       Tensors &tensors);
 
+/// What the name of an index ends in.
+inline constexpr llvm::StringLiteral kIndexSuffix = ".safetensors.index.json";
+
+/// The tensor file of a folder: model.safetensors, its index, or the only one.
+llvm::Expected<std::string> findTensorFile(llvm::StringRef folder);
+
+/// readFile or readIndex, by the name.
+llvm::Error readTensors(llvm::StringRef file, mlir::MLIRContext &context,
+                        Tensors &tensors);
+
 } // namespace pare::safetensors
 
 #endif

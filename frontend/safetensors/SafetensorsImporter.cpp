@@ -18,8 +18,6 @@ namespace {
 namespace path = llvm::sys::path;
 using namespace safetensors;
 
-constexpr StringLiteral kIndexSuffix = ".safetensors.index.json";
-
 /// The files of a model.
 struct Layout {
   std::string folder;  ///< of the model: modules.json
@@ -27,26 +25,6 @@ struct Layout {
   std::string config;
   std::optional<SentenceEncoder> encoder;
 };
-
-/// The tensor file of a folder: model.safetensors, its index, or the only one.
-llvm::Expected<std::string> findTensors(StringRef folder) {
-  for (StringRef name : {"model.safetensors", "model.safetensors.index.json"})
-    if (std::string file = joinPath(folder, name); llvm::sys::fs::exists(file))
-      return file;
-  std::vector<std::string> found;
-  std::error_code error;
-  for (llvm::sys::fs::directory_iterator it(folder, error), end;
-       it != end && !error; it.increment(error))
-    if (path::extension(it->path()) == ".safetensors")
-      found.push_back(it->path());
-  if (found.size() == 1)
-    return found.front();
-  return llvm::createStringError(
-      folder + ": " +
-      (found.empty() ? "has no .safetensors file"
-                     : "has several .safetensors files and no "
-                       "model.safetensors.index.json; name one of them"));
-}
 
 llvm::Expected<Layout> findLayout(StringRef model) {
   Layout layout;
@@ -61,7 +39,7 @@ llvm::Expected<Layout> findLayout(StringRef model) {
                            : layout.folder;
   layout.tensors = model.str();
   if (isFolder) {
-    llvm::Expected<std::string> tensors = findTensors(folder);
+    llvm::Expected<std::string> tensors = findTensorFile(folder);
     if (!tensors)
       return tensors.takeError();
     layout.tensors = *tensors;
@@ -98,12 +76,6 @@ findUnsupportedIn(const Config &config) {
       {"model_type '" + type + "'", 1,
        ("known are " + getKnownModelTypes() + ", ").str() +
            decoder::getKnownModelTypes()}};
-}
-
-llvm::Error readTensors(StringRef file, MLIRContext &context,
-                        Tensors &tensors) {
-  return file.ends_with(kIndexSuffix) ? readIndex(file, context, tensors)
-                                      : readFile(file, context, tensors);
 }
 
 /// Adds the tokenizer's table; a folder without one gives a warning, since the
