@@ -107,6 +107,10 @@ Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
     return createStringError(options.model +
                              ": no weight can have the format that was asked "
                              "for; pare compile lists why");
+  for (const auto &[name, weight] : *weights)
+    if (Error error = checkFormat(**exporter, weight.format(), weight.isTable,
+                                  options.model + ": tensor '" + name + "'"))
+      return onOneLine(std::move(error));
   Expected<uint64_t> bytes =
       (*exporter)->write({options.model, options.output, std::move(*weights),
                           getAccuracy(options.activations)});

@@ -58,7 +58,7 @@ TEST(Export, FormatsOfEach) {
   // Nearest by bits per weight.
   expectError(
       checkFormat(getOnnxExporter(), *findBlockFormat("nf4_g64"), false, "w"),
-      {"nearest that it has: int4_g64"});
+      {"nearest that it has: ", "int4_g64"});
   expectError(checkFormat(getCompressedTensorsExporter(),
                           *findBlockFormat("int4_g32"), true, "w"),
               {"no tables of int4_g32"});

@@ -9,7 +9,6 @@ std::string makeSource() {
   gguf::Writer writer;
   writer.addString("general.architecture", "test");
   writer.addU32("general.file_type", 1);
-  writer.addU32("split.count", 2);
   writer.addStrings("tokenizer.ggml.tokens", {"a", "", "bc"});
   gguf::addRandom(writer, "norm", "F32", {512});
   gguf::addRandom(writer, "weight", "F16", {4, 512});
@@ -47,9 +46,8 @@ TEST_P(Gguf, WritesWeights) {
   ASSERT_EQ(made->tensors().size(), 3u);
   EXPECT_EQ(made->tensors()[1].name, "weight");
 
-  // No longer one of two shards, nor mostly F16.
+  // No longer mostly F16.
   const gguf::Metadata &metadata = made->metadata();
-  EXPECT_FALSE(metadata.find("split.count"));
   EXPECT_NE(metadata.find("general.file_type")->getInteger(), 1);
   EXPECT_EQ(metadata.find("general.quantization_version")->getInteger(), 2);
   EXPECT_EQ(metadata.find("tokenizer.ggml.tokens")->bytes(),
