@@ -264,7 +264,8 @@ CompressedTensorsExporter::write(const ExportRequest &request) const {
       return fail(name, "is no module's weight: keep it as it is with --rule "
                         "'" +
                             name + "=none'");
-    if (it->second.type.getShape() != weight.data.type.getShape())
+    if (weight.isTransposed ||
+        it->second.type.getShape() != weight.data.type.getShape())
       return fail(name, "has another shape than its new weights, or its inputs "
                         "first, which " +
                             this->name() + " has not");

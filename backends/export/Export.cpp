@@ -1,5 +1,6 @@
 //===- Export.cpp - Quantized models for other runtimes -------------------===//
 #include "backends/export/Export.h"
+#include "passes/simplify/DerivedWeights.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
@@ -30,13 +31,14 @@ Expected<QuantizedWeights> collectWeights(mlir::ModuleOp module,
     StringRef name = *weight.getSource();
     const TensorData &data = weights.get(weight.getSymName());
     assert(data.storage && "blocks without a storage");
-    if (weight->hasAttr("nn.sources"))
+    if (weight->hasAttr(kSourcesAttr))
       return createStringError("tensor '" + name +
                                "' is computed in one product with others");
     if (!found
-             .try_emplace(
-                 name.str(),
-                 QuantizedWeight{data, tables.contains(weight.getSymName())})
+             .try_emplace(name.str(),
+                          QuantizedWeight{data,
+                                          tables.contains(weight.getSymName()),
+                                          weight->hasAttr(kTransposedAttr)})
              .second)
       return createStringError("tensor '" + name +
                                "' is used in two layouts: keep it as it is "

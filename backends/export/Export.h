@@ -20,7 +20,8 @@ namespace pare::exporting {
 /// A matrix of the source in its new format.
 struct QuantizedWeight {
   TensorData data; ///< [outputs, inputs] or a table's rows; `storage` is set
-  bool isTable = false; ///< its rows are looked up
+  bool isTable = false;      ///< its rows are looked up
+  bool isTransposed = false; ///< in the source it is [inputs, outputs]
 
   const BlockFormat &format() const { return data.storage->format; }
   int64_t rows() const { return data.type.getDimSize(0); }

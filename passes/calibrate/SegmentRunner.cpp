@@ -1,5 +1,6 @@
 //===- SegmentRunner.cpp - Segments run on samples ------------------------===//
 #include "passes/calibrate/SegmentRunner.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/Support/Parallel.h"
 
@@ -17,8 +18,13 @@ SegmentRunner::SegmentRunner(ModuleOp module, const WeightStore &weights,
 
 llvm::Expected<std::unique_ptr<Executable>>
 SegmentRunner::compile(const Segment &segment, ArrayRef<Value> results) {
-  return executor.compile(
-      extractOps(module, segment.ops, segment.inputs, results), weights);
+  OwningOpRef<ModuleOp> part =
+      extractOps(module, segment.ops, segment.inputs, results);
+  Block &body = nn::getEntry(*part).front();
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
+    if (isOpTriviallyDead(&op))
+      op.erase();
+  return executor.compile(std::move(part), weights);
 }
 
 llvm::Expected<std::vector<NamedTensors>>
@@ -52,19 +58,29 @@ SegmentRunner::run(Executable &executable, const Segment &segment,
   return named;
 }
 
-llvm::Error SegmentRunner::advance(Executable &executable,
-                                   const Segment &segment, Stream &stream) {
+llvm::Error SegmentRunner::forEach(
+    Executable &executable, const Segment &segment, ArrayRef<Value> results,
+    const Stream &stream,
+    llvm::function_ref<void(size_t, const NamedTensors &)> show) {
   for (size_t begin = 0, count = samples_.size(); begin < count;) {
     size_t end = std::min(count, begin + samplesAtOnce());
-    auto named = run(executable, segment, segment.outputs, stream, begin, end);
+    auto named = run(executable, segment, results, stream, begin, end);
     if (!named)
       return named.takeError();
-    for (NamedTensors &values : *named)
-      for (Value output : segment.outputs)
-        stream[output].push_back(values[output]);
+    for (size_t i = begin; i < end; ++i)
+      show(i, (*named)[i - begin]);
     begin = end;
   }
   return llvm::Error::success();
+}
+
+llvm::Error SegmentRunner::advance(Executable &executable,
+                                   const Segment &segment, Stream &stream) {
+  return forEach(executable, segment, segment.outputs, stream,
+                 [&](size_t, const NamedTensors &values) {
+                   for (Value output : segment.outputs)
+                     stream[output].push_back(values.at(output));
+                 });
 }
 
 void forgetUnread(Stream &stream, ArrayRef<Segment> later) {

@@ -25,7 +25,8 @@ public:
   /// As many as threads can work on.
   size_t samplesAtOnce() const { return samplesAtOnce_; }
 
-  /// A segment with its weights as they are now.
+  /// A segment with its weights as they are now; what none of `results` needs
+  /// is left out.
   llvm::Expected<std::unique_ptr<Executable>>
   compile(const Segment &segment, llvm::ArrayRef<mlir::Value> results);
 
@@ -36,6 +37,12 @@ public:
   run(Executable &executable, const Segment &segment,
       llvm::ArrayRef<mlir::Value> results, const Stream &stream, size_t begin,
       size_t end);
+
+  /// Runs all samples and shows what run() gives, in the order of samples.
+  llvm::Error
+  forEach(Executable &executable, const Segment &segment,
+          llvm::ArrayRef<mlir::Value> results, const Stream &stream,
+          llvm::function_ref<void(size_t sample, const NamedTensors &)> show);
 
   /// Runs all samples and appends the segment's outputs to `stream`.
   llvm::Error advance(Executable &executable, const Segment &segment,

@@ -19,7 +19,7 @@ llvm::Expected<Squares> sumSquares(ModuleOp module, const WeightStore &weights,
                          options.calibration.size());
   SampleRuns runs(module, weights, options);
   llvm::Error error =
-      runs.run(wholeEntry(module), values, NamedSamples(),
+      runs.run(wholeEntry(module), values, Stream(),
                [&](size_t, const NamedTensors &named) {
                  progress.finish();
                  for (Value value : values) {
@@ -145,7 +145,7 @@ measureInfluence(ModuleOp module, const WeightStore &weights,
   std::vector<size_t> rows(layers.size(), 0);
   SampleRuns runs(module, weights, options);
   llvm::Error error = runs.run(
-      wholeEntry(module), values.getArrayRef(), NamedSamples(),
+      wholeEntry(module), values.getArrayRef(), Stream(),
       [&](size_t, const NamedTensors &named) {
         progress.finish();
         for (auto [i, layer] : llvm::enumerate(layers)) {

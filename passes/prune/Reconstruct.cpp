@@ -41,7 +41,7 @@ private:
   const PruneOptions &options;
   SampleRuns runs;
   /// What segments hand on in the whole model and in the cut one, per sample.
-  NamedSamples exact, changed;
+  Stream exact, changed;
 };
 
 } // namespace
@@ -64,7 +64,7 @@ llvm::Error Reconstruction::observe(const Segment &segment, bool isFirst,
   if (results.empty())
     return llvm::Error::success();
   // The whole model's inputs are kept until the cut one's are there.
-  NamedSamples before;
+  Stream before;
   llvm::Error error =
       runs.run(segment, results, exact, [&](size_t, const NamedTensors &named) {
         for (Value output : segment.outputs)
@@ -80,7 +80,7 @@ llvm::Error Reconstruction::observe(const Segment &segment, bool isFirst,
     if (!problem.empty())
       return;
     if (llvm::Error failed =
-            moments.find(x)->second.add(before[x][sample], other, products))
+            moments.find(x)->second.add(before[x][sample], other, {}, products))
       problem = ("calibration sample " + Twine(sample + 1) + ": '" +
                  nn::getValueName(x) + "' " + llvm::toString(std::move(failed)))
                     .str();
@@ -171,7 +171,7 @@ void Reconstruction::forget(ArrayRef<Segment> later) {
   llvm::SmallPtrSet<Value, 8> needed;
   for (const Segment &segment : later)
     needed.insert_range(segment.inputs);
-  for (NamedSamples *values : {&exact, &changed}) {
+  for (Stream *values : {&exact, &changed}) {
     SmallVector<Value> dead;
     for (auto &[value, tensors] : *values)
       if (!needed.contains(value))

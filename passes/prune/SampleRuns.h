@@ -2,14 +2,10 @@
 #ifndef PARE_PASSES_PRUNE_SAMPLERUNS_H
 #define PARE_PASSES_PRUNE_SAMPLERUNS_H
 
-#include "passes/calibrate/Segments.h"
+#include "passes/calibrate/SegmentRunner.h"
 #include "passes/prune/Structure.h"
 
 namespace pare::prune {
-
-using NamedTensors = llvm::DenseMap<mlir::Value, HostTensor>;
-/// One tensor per sample.
-using NamedSamples = llvm::DenseMap<mlir::Value, std::vector<HostTensor>>;
 
 /// All ops of the entry.
 Segment wholeEntry(mlir::ModuleOp module);
@@ -27,7 +23,7 @@ public:
   /// the context allows it. Fails as the executor does, naming the sample.
   llvm::Error
   run(const Segment &segment, llvm::ArrayRef<mlir::Value> results,
-      const NamedSamples &inputs,
+      const Stream &inputs,
       llvm::function_ref<void(size_t sample, const NamedTensors &)> show);
 
 private:

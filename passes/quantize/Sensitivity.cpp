@@ -189,31 +189,24 @@ llvm::Error Prober::compare(Executable &executable, const Segment &segment,
                             Distance *local, Stream *next) {
   OperandRange returned =
       nn::getEntry(module).front().getTerminator()->getOperands();
-  for (size_t begin = 0, count = exact.size(); begin < count;) {
-    size_t end = std::min(count, begin + runner.samplesAtOnce());
-    auto changed = runner.run(executable, segment, results, stream, begin, end);
-    if (!changed)
-      return changed.takeError();
-    for (size_t i = begin; i < end; ++i) {
-      const NamedTensors &truth = exact[i], &found = (*changed)[i - begin];
-      for (Value result : results) {
-        const HostTensor &a = truth.at(result), &b = found.at(result);
-        if (local)
-          local->addSquares(a, b);
-        if (!llvm::is_contained(returned, result))
-          continue;
-        if (metric == OutputMetric::RelativeSquare)
-          outputs.addSquares(a, b);
-        else if (result == returned.front())
-          outputs.addDivergence(a, b);
-      }
-      if (next)
-        for (Value output : segment.outputs)
-          (*next)[output].push_back(found.at(output));
-    }
-    begin = end;
-  }
-  return llvm::Error::success();
+  return runner.forEach(executable, segment, results, stream,
+                        [&](size_t sample, const NamedTensors &found) {
+                          for (Value result : results) {
+                            const HostTensor &a = exact[sample].at(result),
+                                             &b = found.at(result);
+                            if (local)
+                              local->addSquares(a, b);
+                            if (!llvm::is_contained(returned, result))
+                              continue;
+                            if (metric == OutputMetric::RelativeSquare)
+                              outputs.addSquares(a, b);
+                            else if (result == returned.front())
+                              outputs.addDivergence(a, b);
+                          }
+                          if (next)
+                            for (Value output : segment.outputs)
+                              (*next)[output].push_back(found.at(output));
+                        });
 }
 
 llvm::Error Prober::runSegment(const Segment &segment,
@@ -230,16 +223,10 @@ llvm::Error Prober::runSegment(const Segment &segment,
     return executable.takeError();
 
   std::vector<NamedTensors> truth;
-  size_t count = runner.samples().size();
-  for (size_t begin = 0; begin < count;) {
-    size_t end = std::min(count, begin + runner.samplesAtOnce());
-    auto found = runner.run(**executable, segment, results, exact, begin, end);
-    if (!found)
-      return found.takeError();
-    for (NamedTensors &values : *found)
-      truth.push_back(std::move(values));
-    begin = end;
-  }
+  if (llvm::Error error = runner.forEach(
+          **executable, segment, results, exact,
+          [&](size_t, const NamedTensors &values) { truth.push_back(values); }))
+    return error;
   // Streams that were rounded in an earlier layer.
   for (Layer &layer : layers) {
     Stream next;

@@ -179,6 +179,8 @@ llvm::Error WeightQuantizer::install(WeightTarget &target,
   for (StringRef attr : {kSourcesAttr, kSourceSizesAttr})
     if (Attribute value = weight->getAttr(attr))
       made->setAttr(attr, value);
+  if (target.isTransposed)
+    made->setAttr(kTransposedAttr, atModule.getUnitAttr());
   for (OpOperand *use : target.uses) {
     OpBuilder builder(use->getOwner());
     use->set(

@@ -10,6 +10,8 @@ namespace pare {
 /// StringAttr) and their sizes along the concatenated axis (DenseI64Array).
 inline constexpr llvm::StringLiteral kSourcesAttr = "nn.sources";
 inline constexpr llvm::StringLiteral kSourceSizesAttr = "nn.source_sizes";
+/// On a weight [outputs, inputs] in blocks whose source is [inputs, outputs].
+inline constexpr llvm::StringLiteral kTransposedAttr = "nn.transposed";
 
 /// The name in the user's file that a weight goes back to: `source`, or its own
 /// name.
