@@ -265,7 +265,7 @@ Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
                  tokens);
     if (pipeline.formats.budget) {
       Expected<std::vector<Sample>> probes =
-          readProbes(calibration, *model, info.images, data->samples);
+          readProbes(calibration, *model, prepared.images, data->samples);
       if (!probes)
         return probes.takeError();
       pipeline.formats.probes = std::move(*probes);

@@ -2,8 +2,8 @@
 llama.cpp with its importance matrix.
 
     kl.py                                       all models, all sets
-    kl.py --models smollm2 --peers q4_0,q2_k --pare '4 bits=--quantize int4 --method gptq'
-    kl.py --peers none --pare '3 bits=--quantize int3' --pare '2 bits=--quantize int2'
+    kl.py --models smollm2 --peers q4_0,q2_k --pare '4.2 bits=--bits 4.23 --rule token_embd.weight=int4_g32 --rule output.weight=int8_g32'
+    kl.py --peers none --pare '3 bits=--quantize int3'
 
 The sources are float_source.py's. Both tools calibrate on Python's documentation
 and as much of it (32,768 tokens); all files are judged on the second half of the
@@ -44,20 +44,23 @@ PEERS_DOWN = tuple(f"ffn_down={kind}" for kind in ("q4_K", "q3_K", "iq3_xxs", "q
 READ = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
         "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4", "TQ1_0", "TQ2_0"}  # of GGUF's types, by pare
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
-ENDS = f"--rule={EMBEDDING}=int6_g64 --rule={HEAD}=int6_g64"
+# Embedding and head as large as the peers have them beside such bodies.
+ENDS = f"--rule={EMBEDDING}={{}} --rule={HEAD}=int8_g32"
 # Flags of pare compile by name; {super} is the longest super-group that fits all rows.
 PARE = {
-    "4 bits": f"--quantize=int4_g32_k6x{{super}} {ENDS}",
-    "3 bits": f"--quantize=int3_g32_k6x{{super}} {ENDS}",
-    "2 bits": f"--quantize=uint2_g32_k4x{{super}} {ENDS}",
+    "5.5 bits": f"--quantize=int5_g32 {ENDS.format('int5_g32')}",
+    "4.5 bits": f"--quantize=int4_g32 {ENDS.format('int4_g32')}",
+    "4.2 bits": f"--quantize=int4_g64_k6x{{super}} {ENDS.format('int4_g32')}",
+    "3.3 bits": f"--quantize=int3_g32_k6x{{super}} {ENDS.format('int4_g32')}",
+    "2.6 bits": f"--quantize=uint2_g32_k4x{{super}} {ENDS.format('int4_g32')}",
 }
 PARE_DOWN = {
-    f"ffn_down {format}": f"--quantize=int8_g32 --rule=blk.*.ffn_down.weight={format}"
-    for format in ("uint4_g32_k6x256", "int3_g32_k6x256", "uint3_g128_k4x512", "uint2_g32_k6x256", "uint2_g64_k6x512", "int2_g128_k4x512")
+    f"ffn_down {format}": f"--quantize=int8_g32 --rule={EMBEDDING}=int8_g32 --rule=blk.*.ffn_down.weight={format}"
+    for format in ("uint4_g32_k6x256", "int3_g16_k6x256", "uint3_g128_k4x512", "uint2_g16_k4x256", "uint2_g32_k4x512", "int2_g128_k4x512")
 }
 SUPER_GROUPS = {"smollm2": 192, "gemma3": 128}
 # Gemma3's own file, smaller than any peer makes it: (flags, most MB, most KL).
-SHIPPED = ("--quantize=int5_g64 --rule=token_embd.weight=int4_g32", 165, 0.10)
+SHIPPED = ("--size=165MB", 165, 0.10)
 
 
 @dataclass

@@ -52,7 +52,7 @@ def judged(count=2837):
     return corpus.spread(sentences()[::2], count)
 
 
-def calibration(count=1024):
+def calibration(count=2048):
     """Evenly spaced ones of the others."""
     return corpus.spread(sentences()[1::2], count)
 
