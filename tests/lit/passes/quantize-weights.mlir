@@ -7,7 +7,7 @@
 // two products read by rows is encoded once.
 
 // CHECK-DAG: nn.weight @[[UP:.*]] : tensor<96x64xf32> {blocks = "uint4_g32", source = "up"}
-// CHECK-DAG: nn.weight @[[DOWN:.*]] : tensor<64x96xf32> {blocks = "uint4_g32", source = "down"}
+// CHECK-DAG: nn.weight @[[DOWN:.*]] : tensor<64x96xf32> {blocks = "uint4_g32", nn.transposed, source = "down"}
 // CHECK-NOT: nn.weight
 // CHECK-LABEL: @main
 // CHECK: %[[A:.*]] = nn.param @[[UP]] : tensor<96x64xf32>
@@ -61,7 +61,7 @@ func.func @main(%i: tensor<5xi32>) -> tensor<5x96xf32> {
 
 // The names that a merged weight came from stay with it, and each is listed.
 
-// CHECK: nn.weight @{{.*}} : tensor<128x64xf32> {blocks = "uint4_g32", nn.source_sizes = array<i64: 96, 32>, nn.sources = ["q", "k"], source = "q"}
+// CHECK: nn.weight @{{.*}} : tensor<128x64xf32> {blocks = "uint4_g32", nn.source_sizes = array<i64: 96, 32>, nn.sources = ["q", "k"], nn.transposed, source = "q"}
 // CHECK-LABEL: @main
 // CHECK: nn.matmul %arg0, %{{.*}} {transpose_rhs} : (tensor<5x64xf32>, tensor<128x64xf32>) -> tensor<5x128xf32>
 // CHECK: // q: uint4_g32, 4.62 bits, 24576 to 3552 bytes
