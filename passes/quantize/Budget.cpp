@@ -81,20 +81,15 @@ llvm::Error tooSmall(ArrayRef<Options> all, uint64_t elements,
   const FormatBudget &budget = options.budget;
   if (budget.bits)
     return llvm::createStringError(
-        llvm::formatv(
-            "{0} bits per weight are too few: the least here is {1:f2}",
-            *budget.bits, 8 * double(bytes) / double(elements))
-            .str());
+        "%g bits per weight are too few: the least here is %.2f", *budget.bits,
+        8 * double(bytes) / double(elements));
   if (budget.bytes)
     return llvm::createStringError(
-        llvm::formatv(
-            "{0} bytes are too few for all weights: the least here is {1}",
-            *budget.bytes, bytes + options.otherBytes)
-            .str());
+        "%llu bytes are too few for all weights: the least here is %llu",
+        static_cast<unsigned long long>(*budget.bytes),
+        static_cast<unsigned long long>(bytes + options.otherBytes));
   return llvm::createStringError(
-      llvm::formatv("a loss of {0} is too small: the least here is {1:e2}",
-                    *budget.loss, loss)
-          .str());
+      "a loss of %g is too small: the least here is %.2g", *budget.loss, loss);
 }
 
 } // namespace

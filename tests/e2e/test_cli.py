@@ -169,7 +169,7 @@ def test_bench_compiles_with_every_option_of_compile(tmp_path):
         command: set(re.findall(r"^ *(--[a-z-]+)", pare(command, "--help").stdout, re.M))
         for command in ("compile", "bench")
     }
-    assert options["compile"] - options["bench"] == {"--emit"} | options["compile"] & {"-o"}
+    assert options["compile"] - options["bench"] == {"--emit", "--checkpoints"} | options["compile"] & {"-o"}
     binary = artifact.compile(source, tmp_path / "binary")
     check_refused(pare("bench", binary, "--runs=1", INT8, check=False), "--quantize", "compiled already")
 
