@@ -31,7 +31,6 @@ private:
   using Moments = llvm::MapVector<Value, ProductMoments>;
   llvm::Error observe(const Segment &segment, bool isFirst, Moments &moments);
   void solve(const Consumer &consumer, const ProductMoments &moments);
-  void forget(ArrayRef<Segment> later);
 
   ModuleOp module;
   WeightStore &weights;
@@ -162,23 +161,7 @@ void Reconstruction::solve(const Consumer &consumer,
       builder, weights, HostTensor(type, ArrayRef(values)), use.get(),
       before ? getSourceName(before) : StringRef(), "reconstructed"));
   if (nn::WeightOp after = nn::getWeight(use.get()); before && after)
-    for (StringRef name : {kSourcesAttr, kSourceSizesAttr})
-      if (Attribute attr = before->getAttr(name))
-        after->setAttr(name, attr);
-}
-
-void Reconstruction::forget(ArrayRef<Segment> later) {
-  llvm::SmallPtrSet<Value, 8> needed;
-  for (const Segment &segment : later)
-    needed.insert_range(segment.inputs);
-  for (Stream *values : {&exact, &changed}) {
-    SmallVector<Value> dead;
-    for (auto &[value, tensors] : *values)
-      if (!needed.contains(value))
-        dead.push_back(value);
-    for (Value value : dead)
-      values->erase(value);
-  }
+    copySources(before, after);
 }
 
 llvm::Error Reconstruction::run() {
@@ -209,7 +192,9 @@ llvm::Error Reconstruction::run() {
                        }))
         return error;
     }
-    forget(ArrayRef(segments).drop_front(index + 1));
+    ArrayRef<Segment> later = ArrayRef(segments).drop_front(index + 1);
+    forgetUnread(exact, later);
+    forgetUnread(changed, later);
     progress.finish();
   }
   return llvm::Error::success();

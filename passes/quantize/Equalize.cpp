@@ -282,9 +282,7 @@ private:
     OpBuilder builder(use.getOwner());
     Value made = makeDerivedWeight(builder, weights, changed, use.get(),
                                    getSourceName(old), "equalized");
-    for (StringRef name : {kSourcesAttr, kSourceSizesAttr})
-      if (Attribute attr = old->getAttr(name))
-        nn::getWeight(made)->setAttr(name, attr);
+    copySources(old, nn::getWeight(made));
     use.set(made);
   }
 

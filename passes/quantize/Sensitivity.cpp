@@ -14,18 +14,6 @@ namespace {
 constexpr encode::EncodeOptions kNearest = {.method =
                                                 encode::RoundMethod::Nearest};
 
-/// All rows, or those that are multiples of `step`, one per output.
-std::vector<float> readRows(const TensorData &data, bool isTransposed,
-                            int64_t step = 1) {
-  int64_t rows = data.type.getDimSize(isTransposed),
-          columns = data.type.getDimSize(!isTransposed);
-  std::vector<float> all = data.toF32(), read;
-  for (int64_t i = 0; i < rows; i += step)
-    for (int64_t j = 0; j < columns; ++j)
-      read.push_back(all[isTransposed ? j * rows + i : i * columns + j]);
-  return read;
-}
-
 /// Puts rounded weights in the places of others for as long as it lives.
 class Substitution {
 public:
@@ -54,13 +42,7 @@ public:
         continue;
       auto matmul = dyn_cast<nn::MatMulOp>(op);
       old.push_back({use, use->get(), matmul && matmul.getTransposeRhs()});
-      OpBuilder builder(op);
-      auto param =
-          nn::ParamOp::create(builder, use->get().getLoc(), type, symbol);
-      made.push_back(param);
-      use->set(param);
-      if (matmul)
-        matmul.setTransposeRhs(true);
+      made.push_back(useBlocks(*use, symbol, type));
     }
   }
 

@@ -34,6 +34,15 @@ private:
   }
 };
 
+/// A matrix in f32, one row per output; only rows that are multiples of `step`.
+std::vector<float> readRows(const TensorData &data, bool isTransposed,
+                            int64_t step = 1);
+
+/// Makes `use`, of a WeightTarget, read the weight `symbol`, in blocks of
+/// `type`, [outputs, inputs].
+nn::ParamOp useBlocks(mlir::OpOperand &use, llvm::StringRef symbol,
+                      mlir::RankedTensorType type);
+
 /// Bytes of `elements` weights in a format, scales included, as kernels have
 /// them: without bits between planes.
 inline uint64_t getBlockBytes(const BlockFormat &format, uint64_t elements) {

@@ -110,22 +110,13 @@ std::string WeightQuantizer::explain(const WeightTarget &target,
   return text;
 }
 
-std::vector<float> transpose(ArrayRef<float> x, int64_t rows, int64_t columns) {
-  std::vector<float> result(x.size());
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      result[j * rows + i] = x[i * columns + j];
-  return result;
-}
-
 EncodedWeight WeightQuantizer::encodeWeight(const WeightTarget &target,
                                             const ProductMoments *moments) {
   RankedTensorType type = target.blockType();
   int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
-  std::vector<float> values = weights.get(target.symbol()).toF32();
+  std::vector<float> values =
+      readRows(weights.get(target.symbol()), target.isTransposed);
   weights.release(target.symbol());
-  if (target.isTransposed)
-    values = transpose(values, columns, rows);
   std::optional<encode::InputMoments> known;
   if (moments)
     known = {moments->size(),
@@ -176,18 +167,11 @@ llvm::Error WeightQuantizer::install(WeightTarget &target,
       nn::WeightOp::create(atModule, weight.getLoc(), *symbol, blockType,
                            atModule.getStringAttr(name), StringAttr(),
                            atModule.getStringAttr(target.format->name));
-  for (StringRef attr : {kSourcesAttr, kSourceSizesAttr})
-    if (Attribute value = weight->getAttr(attr))
-      made->setAttr(attr, value);
+  copySources(weight, made);
   if (target.isTransposed)
     made->setAttr(kTransposedAttr, atModule.getUnitAttr());
-  for (OpOperand *use : target.uses) {
-    OpBuilder builder(use->getOwner());
-    use->set(
-        nn::ParamOp::create(builder, use->get().getLoc(), blockType, *symbol));
-    if (auto matmul = dyn_cast<nn::MatMulOp>(use->getOwner()))
-      matmul.setTransposeRhs(true);
-  }
+  for (OpOperand *use : target.uses)
+    useBlocks(*use, *symbol, blockType);
   return llvm::Error::success();
 }
 

@@ -64,6 +64,12 @@ Location getDerivedLoc(Location loc, StringRef suffix) {
                          loc.getContext());
 }
 
+void copySources(nn::WeightOp from, nn::WeightOp to) {
+  for (StringRef name : {kSourcesAttr, kSourceSizesAttr})
+    if (Attribute value = from->getAttr(name))
+      to->setAttr(name, value);
+}
+
 void eraseUnusedWeights(ModuleOp module, WeightStore &weights) {
   llvm::StringSet<> used;
   SmallVector<Operation *> dead;

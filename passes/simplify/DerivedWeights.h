@@ -17,6 +17,9 @@ inline constexpr llvm::StringLiteral kTransposedAttr = "nn.transposed";
 /// name.
 llvm::StringRef getSourceName(nn::WeightOp weight);
 
+/// Says of `to` what `from` was concatenated from, if it was.
+void copySources(nn::WeightOp from, nn::WeightOp to);
+
 /// A value for a tensor that a pass made: a constant up to 1 KiB, else a new
 /// weight `<name>.<suffix>` in module and store whose `source` is `name`. Takes
 /// the location of `like`. `name` may be empty: the value's own name is used.
