@@ -3,7 +3,8 @@
 // One row against the machine's read bandwidth, on one thread and on two: the
 // weight is repeated until no cache holds it. Many rows, on one thread, against
 // the peak of the dot instruction alone. Both limits are measured in the same
-// run. The shapes are SmolLM2-135M's.
+// run. The shapes are SmolLM2-135M's. Sparse formats and their dense ones take
+// turns, so that the ratio of their times is of the same minutes.
 //
 //   bench_block_matmul [--target=NAME] [Google Benchmark options]
 //
@@ -13,6 +14,7 @@
 #include "benchmarks/kernels/Peak.h"
 #include <benchmark/benchmark.h>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <sys/mman.h>
 #include <thread>
@@ -25,7 +27,7 @@ using pare::test::Kernels;
 
 namespace {
 
-constexpr int64_t kMuchMemory = 192 << 20;
+constexpr int64_t kMuchMemory = 256 << 20;
 
 /// Bytes of one value in huge pages, where the system has them.
 class HugeMemory {
@@ -170,80 +172,160 @@ struct Operands {
   std::vector<float> x, scales;
 };
 
-void oneRow(benchmark::State &state, const BlockFormat &format, bool isInteger,
-            int64_t n, int64_t k, int threads) {
-  Kernels kernels(target());
-  BlockGemmSpec spec = specOf(format, isInteger, n, k);
-  KernelBuilder b(kernels.module(), "product", target());
-  emitBlockGemm(b, spec);
-  b.finish();
-  kernels.compile();
-  BlockGemmTiling tiling = blockGemmTiling(spec, target());
-  int64_t tasks = tiling.tasks(1, n);
-  int64_t bytes = BlockLayout(format).packedBytes(n, k);
-  int64_t copies = kMuchMemory / bytes;
-  HugeMemory weights(copies * bytes, 0x11);
-  Operands operands(1, k);
-  std::vector<float> c(n);
-  PareKernel kernel = kernels.lookup("product");
-  int64_t rows = 1;
-  double best = 0;
-  for (auto _ : state) {
+/// A kernel, and what it takes but for the weights.
+class Product {
+public:
+  Product(const BlockFormat &format, bool isInteger, int64_t m, int64_t n,
+          int64_t k)
+      : spec(specOf(format, isInteger, n, k)),
+        tiling(blockGemmTiling(spec, target())), m(m),
+        tasks(tiling.tasks(m, n)), bytes(packedBytes(spec)), kernels(target()),
+        operands(m, k), c(m * n) {
+    KernelBuilder b(kernels.module(), "product", target());
+    emitBlockGemm(b, spec);
+    b.finish();
+    kernels.compile();
+    kernel = kernels.lookup("product");
+  }
+
+  /// Every `stride`-th task from `first` on, by the weights at `w`.
+  void run(const uint8_t *w, int64_t first, int64_t stride, char *scratch) {
+    const void *ptrs[] = {spec.isInteger
+                              ? static_cast<void *>(operands.codes.data())
+                              : operands.x.data(),
+                          operands.scales.data(), w, c.data()};
+    for (int64_t task = first; task < tasks; task += stride)
+      kernel(const_cast<void *const *>(ptrs), &m, task, scratch);
+  }
+
+  BlockGemmSpec spec;
+  BlockGemmTiling tiling;
+  int64_t m, tasks, bytes;
+
+private:
+  Kernels kernels;
+  Operands operands;
+  std::vector<float> c;
+  PareKernel kernel;
+};
+
+/// One row by one copy of the weights after the other.
+class Stream {
+public:
+  Stream(const BlockFormat &format, bool isInteger, int64_t n, int64_t k)
+      : product(format, isInteger, 1, n, k),
+        copies(llvm::divideCeil(kMuchMemory, product.bytes)),
+        weights(copies * product.bytes, 0x11) {}
+
+  /// Seconds of a product.
+  double run(int threads) {
     // Threads meet before every product, as steps of a model do.
     std::vector<std::vector<char>> scratch(
-        threads, std::vector<char>(tiling.scratchBytes));
+        threads, std::vector<char>(product.tiling.scratchBytes));
     std::atomic<int64_t> done = 0;
     double time = runOn(threads, [&](int thread) {
       for (int64_t copy = 0; copy < copies; ++copy) {
-        const void *ptrs[] = {
-            isInteger ? static_cast<void *>(operands.codes.data())
-                      : operands.x.data(),
-            operands.scales.data(), weights.data() + copy * bytes, c.data()};
-        for (int64_t task = thread; task < tasks; task += threads)
-          kernel(const_cast<void *const *>(ptrs), &rows, task,
-                 scratch[thread].data());
+        product.run(weights.data() + copy * product.bytes, thread, threads,
+                    scratch[thread].data());
         ++done;
         while (done < (copy + 1) * threads)
           std::this_thread::yield();
       }
     });
-    best = std::max(best, double(copies * bytes) / time);
+    return time / double(copies);
   }
+
+  Product product;
+
+private:
+  int64_t copies;
+  HugeMemory weights;
+};
+
+void oneRow(benchmark::State &state, const BlockFormat &format, bool isInteger,
+            int64_t n, int64_t k, int threads) {
+  Stream stream(format, isInteger, n, k);
+  double least = INFINITY;
+  for (auto _ : state)
+    least = std::min(least, stream.run(threads));
+  double best = double(stream.product.bytes) / least;
   state.counters["GB/s"] = best * 1e-9;
   state.counters["of_bandwidth"] = best / readBandwidth(threads);
-  state.counters["us"] = double(bytes) / best * 1e6;
-  state.counters["tasks"] = double(tasks);
+  state.counters["us"] = least * 1e6;
+  state.counters["tasks"] = double(stream.product.tasks);
 }
+
+/// Many rows by weights that stay in the cache, on one thread.
+class Batch {
+public:
+  Batch(const BlockFormat &format, bool isInteger, int64_t m, int64_t n,
+        int64_t k)
+      : product(format, isInteger, m, n, k), weights(product.bytes, 0x11),
+        scratch(product.tiling.scratchBytes) {}
+
+  /// Seconds of a product.
+  double run() {
+    double start = seconds();
+    product.run(weights.data(), 0, 1, scratch.data());
+    return seconds() - start;
+  }
+
+  Product product;
+
+private:
+  std::vector<uint8_t> weights;
+  std::vector<char> scratch;
+};
 
 void manyRows(benchmark::State &state, const BlockFormat &format,
               bool isInteger, int64_t m, int64_t n, int64_t k) {
-  Kernels kernels(target());
-  BlockGemmSpec spec = specOf(format, isInteger, n, k);
-  KernelBuilder b(kernels.module(), "product", target());
-  emitBlockGemm(b, spec);
-  b.finish();
-  kernels.compile();
-  BlockGemmTiling tiling = blockGemmTiling(spec, target());
-  int64_t tasks = tiling.tasks(m, n);
-  std::vector<uint8_t> weights(BlockLayout(format).packedBytes(n, k), 0x11);
-  Operands operands(m, k);
-  std::vector<float> c(m * n);
-  std::vector<char> scratch(tiling.scratchBytes);
-  const void *ptrs[] = {isInteger ? static_cast<void *>(operands.codes.data())
-                                  : operands.x.data(),
-                        operands.scales.data(), weights.data(), c.data()};
-  PareKernel kernel = kernels.lookup("product");
-  double best = 0;
-  for (auto _ : state) {
-    double start = seconds();
-    for (int64_t task = 0; task < tasks; ++task)
-      kernel(const_cast<void *const *>(ptrs), &m, task, scratch.data());
-    best = std::max(best, 2.0 * m * n * k / (seconds() - start));
-  }
+  Batch batch(format, isInteger, m, n, k);
+  double least = INFINITY;
+  for (auto _ : state)
+    least = std::min(least, batch.run());
+  double best = 2.0 * m * n * k / least;
   state.counters["GOP/s"] = best * 1e-9;
   state.counters["of_peak"] =
       best / (isInteger ? dotPeak() : peak(MicroKernel::F32));
-  state.counters["tasks"] = double(tasks);
+  state.counters["tasks"] = double(batch.product.tasks);
+}
+
+//===----------------------------------------------------------------------===//
+// Sparse beside dense
+//===----------------------------------------------------------------------===//
+
+void setRatio(benchmark::State &state, double dense, double sparse) {
+  state.counters["dense_us"] = dense * 1e6;
+  state.counters["sparse_us"] = sparse * 1e6;
+  state.counters["dense/sparse"] = dense / sparse;
+}
+
+void sparseRow(benchmark::State &state, const BlockFormat &format, int64_t n,
+               int64_t k, int threads) {
+  Stream dense(getDenseFormat(format), /*isInteger=*/true, n, k),
+      sparse(format, /*isInteger=*/true, n, k);
+  double leastDense = INFINITY, leastSparse = INFINITY;
+  for (auto _ : state) {
+    leastDense = std::min(leastDense, dense.run(threads));
+    leastSparse = std::min(leastSparse, sparse.run(threads));
+  }
+  setRatio(state, leastDense, leastSparse);
+  state.counters["dense_GB/s"] =
+      double(dense.product.bytes) / leastDense * 1e-9;
+  state.counters["sparse_GB/s"] =
+      double(sparse.product.bytes) / leastSparse * 1e-9;
+}
+
+void sparseRows(benchmark::State &state, const BlockFormat &format,
+                bool isInteger, int64_t m, int64_t n, int64_t k) {
+  Batch dense(getDenseFormat(format), isInteger, m, n, k),
+      sparse(format, isInteger, m, n, k);
+  double leastDense = INFINITY, leastSparse = INFINITY;
+  for (auto _ : state) {
+    leastDense = std::min(leastDense, dense.run());
+    leastSparse = std::min(leastSparse, sparse.run());
+  }
+  setRatio(state, leastDense, leastSparse);
 }
 
 void quantize(benchmark::State &state, int64_t m, int64_t k) {
@@ -314,6 +396,21 @@ int main(int argc, char **argv) {
             add(name + std::to_string(m) + size, manyRows, format, isInteger, m,
                 n, inner);
       }
+  for (const char *name :
+       {"int8_g32_2of4", "int6_g32_2of4", "int4_g32_2of4", "int2_g32_2of4"}) {
+    const BlockFormat &format = *findBlockFormat(name);
+    std::string start = format.name.str() + "/int8/";
+    for (auto [n, k] : {std::pair(1536, 1536), std::pair(1536, 384)})
+      for (int threads : {1, 2})
+        add(start + "1x" + std::to_string(n) + "x" + std::to_string(k) +
+                "/threads:" + std::to_string(threads),
+            sparseRow, format, int64_t(n), int64_t(k), threads);
+    for (int64_t m : {1, 2, 4, 8, 16, 32, 128})
+      add(start + std::to_string(m) + "x384x1536", sparseRows, format, true, m,
+          int64_t(1536), int64_t(384));
+    add(format.name.str() + "/f32/128x384x1536", sparseRows, format, false,
+        int64_t(128), int64_t(1536), int64_t(384));
+  }
   for (int64_t k : {576, 1536})
     add("quantize_groups/512x" + std::to_string(k), quantize, int64_t(512), k);
   benchmark::RunSpecifiedBenchmarks();

@@ -71,10 +71,20 @@ float BlockFormat::getValue(uint8_t code) const {
   llvm_unreachable("a kind of code without values");
 }
 
+std::optional<uint8_t> BlockFormat::zeroCode() const {
+  if (zeroBits || hasMinimum())
+    return std::nullopt;
+  for (unsigned code = 0; code < 1u << bits; ++code)
+    if (getValue(uint8_t(code)) == 0)
+      return uint8_t(code);
+  return std::nullopt;
+}
+
 double BlockFormat::getBitsPerWeight() const {
   unsigned planes = hasMinimum() ? 2 : 1;
   double sub = hasTwoLevels() ? double(subBits) / group : 0;
-  return bits + double(zeroBits) / group +
+  double codes = isSparse() ? double(bits + placeBits()) * keep / of : bits;
+  return codes + double(zeroBits) / group +
          planes * (8.0 * getScaleBytes(scale) / scaleGroup() + sub);
 }
 
@@ -93,6 +103,30 @@ void BlockPlanes::resize(const BlockFormat &format, uint64_t elements) {
   subScales.resize(subs);
   minima.resize(format.hasMinimum() ? scaleBytes : 0);
   subMinima.resize(format.hasMinimum() ? subs : 0);
+}
+
+void takeSparseCodes(const BlockFormat &format, llvm::ArrayRef<uint8_t> codes,
+                     uint8_t *stored, uint8_t *places) {
+  assert(codes.size() % format.of == 0 && "a group that is not whole");
+  const uint8_t zero = *format.zeroCode();
+  for (; !codes.empty(); codes = codes.drop_front(format.of)) {
+    llvm::ArrayRef<uint8_t> group = codes.take_front(format.of);
+    unsigned zeros = unsigned(llvm::count(group, zero)),
+             others = format.of - zeros;
+    assert(others <= format.keep && "more codes than the format keeps");
+    // Memory safety must not rest on it, though.
+    unsigned room = format.keep, spare = room - std::min(room, others);
+    for (unsigned place = 0; place < format.of && room; ++place) {
+      if (group[place] == zero) {
+        if (spare == 0)
+          continue;
+        --spare;
+      }
+      *stored++ = group[place];
+      *places++ = uint8_t(place);
+      --room;
+    }
+  }
 }
 
 void decodeBlocks(const BlockFormat &format, const BlockPlanes &planes,

@@ -11,7 +11,9 @@
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Support/MathExtras.h"
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -66,7 +68,12 @@ struct BlockFormat {
   unsigned subBits = 0;    ///< of a sub-scale and a sub-minimum, at most 8
   int subOffset = 0;
   bool subSigned = false; ///< sub-scales are two's complement
+  /// At most `keep` of each `of` codes are not zeroCode(), so that only as many
+  /// are stored, each with its place among the `of`, a power of two (N:M
+  /// sparsity, Zhou et al. 2021). 0: every code is stored.
+  unsigned keep = 0, of = 0;
 
+  bool isSparse() const { return keep != 0; }
   bool hasTwoLevels() const { return superGroup != 0; }
   bool hasMinimum() const { return minimum != MinimumKind::None; }
   /// Elements per entry of `scales`.
@@ -74,7 +81,16 @@ struct BlockFormat {
   /// value(code), before a zero point; `code` may be any byte, its bits beyond
   /// `bits` are ignored.
   float getValue(uint8_t code) const;
-  /// Bits per weight, codes and scales.
+  /// The code of zero; nullopt: weights have minima or zero points, or no code
+  /// is zero.
+  std::optional<uint8_t> zeroCode() const;
+  /// Of so many codes, a multiple of `of`, how many are stored.
+  unsigned storedCodes(unsigned codes) const {
+    return isSparse() ? codes / of * keep : codes;
+  }
+  /// Bits of a stored code's place, of sparse formats.
+  unsigned placeBits() const { return llvm::Log2_32(of); }
+  /// Bits per weight, codes, their places and scales.
   double getBitsPerWeight() const;
 };
 
@@ -100,11 +116,19 @@ struct BlockFormat {
 ///                            1.75 and f16 scales of weights stay normal; codes
 ///                            of no number count as the largest
 ///     ternary_g<g>           -1, 0, 1 in 2 bits, one f16 scale per group
+///     <name>_2of4            one of these with a code of zero (not uint), of
+///                            which at most 2 of each 4 codes of a row are not
+///                            zero (Mishra et al. 2021); a place has 2 bits
 ///
 /// So uint4_g32_k6x256 means what q4_k does, int3_g16_k6x256 what q3_k does and
 /// int4_g32 what q4_0 does. A name always gives the same pointer, which stays
 /// valid. Threads may call this at once.
 const BlockFormat *findBlockFormat(llvm::StringRef name);
+/// `format` with `keep` of each `of` codes stored; null: there is no such.
+const BlockFormat *findSparseFormat(const BlockFormat &format, unsigned keep,
+                                    unsigned of);
+/// A sparse format with every code stored; any other as it is.
+const BlockFormat &getDenseFormat(const BlockFormat &format);
 /// The formats that have a name of their own.
 llvm::ArrayRef<BlockFormat> getBlockFormats();
 /// One line that says which names findBlockFormat takes, for messages.
@@ -113,7 +137,9 @@ std::string describeBlockFormats();
 /// A run of whole blocks, taken apart. Elements are row-major; groups never
 /// cross rows, so rows follow each other without padding.
 struct BlockPlanes {
-  std::vector<uint8_t> codes;     ///< one per element, high bits merged in
+  /// One per element, high bits merged in; of sparse formats too, the codes
+  /// that are not stored being zeroCode().
+  std::vector<uint8_t> codes;
   std::vector<uint8_t> zeros;     ///< one per group; formats with zeroBits only
   std::vector<uint8_t> scales;    ///< one per scaleGroup(), as the file has it
   std::vector<uint8_t> subScales; ///< one per group, raw; two levels only
@@ -128,6 +154,12 @@ struct BlockPlanes {
 /// BlockFormat's definition. `weights` has one element per code.
 void decodeBlocks(const BlockFormat &format, const BlockPlanes &planes,
                   llvm::MutableArrayRef<float> weights);
+
+/// Takes the stored codes and their places out of `codes`, those of whole
+/// groups of `format.of`, at most `format.keep` of them not zero (asserted).
+/// Places ascend; where less codes are not zero, the first zeros count as well.
+void takeSparseCodes(const BlockFormat &format, llvm::ArrayRef<uint8_t> codes,
+                     uint8_t *stored, uint8_t *places);
 
 /// The parts of planes that belong to one block; null where its format has no
 /// such plane.
@@ -145,7 +177,8 @@ struct BlockStorage {
 
   /// Takes whole blocks apart; `planes` is resized to hold just them.
   void unpack(llvm::ArrayRef<uint8_t> blocks, BlockPlanes &planes) const;
-  /// Puts blocks together; the inverse of unpack.
+  /// Puts blocks together; the inverse of unpack. Of sparse formats, codes that
+  /// are not zero are at most `keep` of each `of` (asserted).
   std::vector<uint8_t> pack(const BlockPlanes &planes) const;
   /// Decodes whole blocks, a bounded number of them at a time.
   void decode(llvm::ArrayRef<uint8_t> blocks,
@@ -154,7 +187,9 @@ struct BlockStorage {
 
 /// The storage of weights that no file holds: a block is one scale group of
 /// `format`, which findBlockFormat gave. Its planes follow each other: scales,
-/// minima, sub-scales, sub-minima, zero points, codes. Numbers of a plane
+/// minima, sub-scales, sub-minima, zero points, codes that are stored, their
+/// places. Any bytes can be unpacked: of two codes in one place the later
+/// counts. Numbers of a plane
 /// follow each other bit by bit, lowest bits first, and a plane fills whole
 /// bytes, so that a block may be a few bits larger than getBitsPerWeight says.
 /// One per format: a format always gives the same object.

@@ -1,6 +1,7 @@
 //===- BlockStorage.cpp - Blocks of bytes, taken apart and put together ---===//
 #include "frontend/weights/BlockFormat.h"
-#include "llvm/Support/MathExtras.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallVector.h"
 #include <cassert>
 #include <cstring>
 #include <map>
@@ -71,9 +72,11 @@ void BlockStorage::decode(llvm::ArrayRef<uint8_t> blocks,
 namespace {
 
 /// Plane by plane, what both directions do: `bytes` copies a plane of whole
-/// bytes, `numbers` one of `count` numbers of `bits` bits.
-template <typename Parts, typename Bytes, typename Numbers>
-void visitPlanes(Parts parts, Bytes bytes, Numbers numbers) {
+/// bytes, `numbers` one of `count` numbers of `bits` bits. `stored` and
+/// `places` are those of sparse codes.
+template <typename Byte, typename Bytes, typename Numbers>
+void visitPlanes(BlockParts<Byte> parts, Byte *stored, Byte *places,
+                 Bytes bytes, Numbers numbers) {
   const BlockFormat &format = parts.format;
   unsigned groups = format.scaleGroup() / format.group;
   bytes(parts.scales, getScaleBytes(format.scale));
@@ -85,12 +88,26 @@ void visitPlanes(Parts parts, Bytes bytes, Numbers numbers) {
     numbers(parts.subMinima, format.subBits, groups);
   if (format.zeroBits)
     numbers(parts.zeros, format.zeroBits, groups);
-  numbers(parts.codes, format.bits, format.scaleGroup());
+  if (!format.isSparse())
+    return numbers(parts.codes, format.bits, format.scaleGroup());
+  unsigned count = format.storedCodes(format.scaleGroup());
+  numbers(stored, format.bits, count);
+  numbers(places, format.placeBits(), count);
 }
 
+/// What the codes of a block that are stored need while it is packed.
+struct SparseBlock {
+  explicit SparseBlock(const BlockFormat &format)
+      : stored(format.isSparse() ? format.storedCodes(format.scaleGroup()) : 0),
+        places(stored.size()) {}
+  llvm::SmallVector<uint8_t, 256> stored, places;
+};
+
 void unpackPlain(const uint8_t *in, BlockParts<uint8_t> parts) {
+  const BlockFormat &format = parts.format;
+  SparseBlock sparse(format);
   visitPlanes(
-      parts,
+      parts, sparse.stored.data(), sparse.places.data(),
       [&](uint8_t *plane, unsigned count) {
         std::memcpy(plane, in, count);
         in += count;
@@ -107,11 +124,21 @@ void unpackPlain(const uint8_t *in, BlockParts<uint8_t> parts) {
           have -= bits;
         }
       });
+  if (!format.isSparse())
+    return;
+  std::fill_n(parts.codes, format.scaleGroup(), *format.zeroCode());
+  for (auto [i, code] : llvm::enumerate(sparse.stored))
+    parts.codes[i / format.keep * format.of + sparse.places[i]] = code;
 }
 
 void packPlain(BlockParts<const uint8_t> parts, uint8_t *out) {
-  visitPlanes(
-      parts,
+  const BlockFormat &format = parts.format;
+  SparseBlock sparse(format);
+  if (format.isSparse())
+    takeSparseCodes(format, {parts.codes, format.scaleGroup()},
+                    sparse.stored.data(), sparse.places.data());
+  visitPlanes<const uint8_t>(
+      parts, sparse.stored.data(), sparse.places.data(),
       [&](const uint8_t *plane, unsigned count) {
         std::memcpy(out, plane, count);
         out += count;
@@ -134,8 +161,8 @@ void packPlain(BlockParts<const uint8_t> parts, uint8_t *out) {
 
 unsigned getPlainBytes(const BlockFormat &format) {
   unsigned bytes = 0;
-  visitPlanes(
-      BlockParts<const uint8_t>{format, {}, {}, {}, {}, {}, {}},
+  visitPlanes<const uint8_t>(
+      {format, {}, {}, {}, {}, {}, {}}, nullptr, nullptr,
       [&](const uint8_t *, unsigned count) { bytes += count; },
       [&](const uint8_t *, unsigned bits, unsigned count) {
         bytes += llvm::divideCeil(bits * count, 8);

@@ -142,6 +142,9 @@ llvm::ArrayRef<BlockFormat> getBlockFormats() { return formats; }
 static constexpr unsigned codeBits[] = {2, 3, 4, 5, 6, 8},
                           groups[] = {16, 32, 64, 128, 256}, subBits[] = {4, 6};
 static constexpr unsigned maxSuperGroup = 8192;
+/// What names of sparse formats end in.
+static constexpr llvm::StringLiteral sparseEnding = "_2of4";
+static constexpr unsigned sparseKeep = 2, sparseOf = 4;
 
 /// Takes `prefix` and a decimal number off `text`.
 static std::optional<unsigned> takeNumber(llvm::StringRef &text,
@@ -163,6 +166,10 @@ static bool takeOneOf(llvm::StringRef &text, llvm::StringRef prefix,
 /// The format that `name` spells, without its name.
 static std::optional<BlockFormat> parseFormat(llvm::StringRef name) {
   BlockFormat format{.name = {}, .bits = 4, .group = 0};
+  if (name.consume_back(sparseEnding)) {
+    format.keep = sparseKeep;
+    format.of = sparseOf;
+  }
   auto setCodebook = [&](unsigned bits, llvm::ArrayRef<float> levels) {
     format.bits = bits;
     format.codes = CodeKind::Codebook;
@@ -209,7 +216,7 @@ static std::optional<BlockFormat> parseFormat(llvm::StringRef name) {
   } else if (isUnsigned) {
     format.zeroBits = format.bits;
   }
-  if (!name.empty())
+  if (!name.empty() || (format.isSparse() && !format.zeroCode()))
     return std::nullopt;
   return format;
 }
@@ -231,6 +238,19 @@ const BlockFormat *findBlockFormat(llvm::StringRef name) {
   return &it->second;
 }
 
+const BlockFormat *findSparseFormat(const BlockFormat &format, unsigned keep,
+                                    unsigned of) {
+  if (format.isSparse() || keep != sparseKeep || of != sparseOf)
+    return nullptr;
+  return findBlockFormat((format.name + sparseEnding).str());
+}
+
+const BlockFormat &getDenseFormat(const BlockFormat &format) {
+  llvm::StringRef name = format.name;
+  name.consume_back(sparseEnding);
+  return format.isSparse() ? *findBlockFormat(name) : format;
+}
+
 std::string describeBlockFormats() {
   auto list = [](llvm::ArrayRef<unsigned> numbers) {
     return llvm::join(
@@ -243,6 +263,9 @@ std::string describeBlockFormats() {
                      list(subBits) + ">x<elements per f16 scale>]";
   for (const char *family : {"nf4", "fp8_e4m3", "fp8_e5m2", "ternary"})
     text += std::string(", ") + family + "_g<...>";
+  text += ", any of these but uint with ";
+  text += sparseEnding;
+  text += " behind it (--prune 2:4)";
   for (const BlockFormat &format : formats)
     text += ", " + format.name.str();
   return text;

@@ -22,6 +22,19 @@ Value BlockDot::broadcast(KernelBuilder &b, Value from) const {
                                    b.splat(four, lanes));
 }
 
+Value BlockDot::broadcastPair(KernelBuilder &b, Value from) const {
+  Value eight = b.load(b.getI64Type(), from, b.idx(0));
+  return vector::BitCastOp::create(b, b.vecType(kQuad * lanes, b.getI8Type()),
+                                   b.splat(eight, lanes / 2));
+}
+
+Value BlockDot::pick(KernelBuilder &b, Value codes, Value numbers) const {
+  StringRef shuffle = !b.isa().isX86() ? "llvm.aarch64.neon.tbl1.v16i8"
+                      : lanes == 16    ? "llvm.x86.avx512.pshuf.b.512"
+                                       : "llvm.x86.avx2.pshuf.b";
+  return b.intrinsic(shuffle, codes.getType(), {codes, numbers});
+}
+
 namespace {
 
 /// vpdpbusd and sdot: four products per lane and instruction.
@@ -62,6 +75,8 @@ public:
     return meaning.isSigned ? SmallVector<unsigned, 4>{4, 2, 1}
                             : SmallVector<unsigned, 4>{5, 3, 1};
   }
+
+  SmallVector<unsigned, 4> sparseTiles() const override { return {4, 2, 1}; }
 
   Quad prepare(KernelBuilder &b, Value bytes,
                const BlockBytes &meaning) const override {
@@ -105,6 +120,7 @@ private:
 class PlainBlockDot : public BlockDot {
 public:
   PlainBlockDot() { lanes = 4; }
+  bool canPick() const override { return false; }
   SmallVector<unsigned, 4> tiles(const BlockBytes &) const override {
     return {2, 1};
   }

@@ -22,6 +22,11 @@ public:
   /// Rows of activations in a register tile, most first; the last is 1.
   virtual llvm::SmallVector<unsigned, 4>
   tiles(const BlockBytes &meaning) const = 0;
+  /// The same of sparse weights that are multiplied as words; none: it is
+  /// faster to multiply them as quads.
+  virtual llvm::SmallVector<unsigned, 4> sparseTiles() const { return {}; }
+  /// Whether pick() exists.
+  virtual bool canPick() const { return true; }
   /// Whether a tile of so many vectors has registers for its f32 sums beside
   /// its integer ones.
   bool keepsSums(unsigned vectors) const {
@@ -42,7 +47,8 @@ public:
 
   virtual Quad prepare(KernelBuilder &b, mlir::Value bytes,
                        const BlockBytes &meaning) const;
-  /// sums += quad · codes; `codes` is one quad, repeated (broadcast).
+  /// sums += quad · codes; `codes` is one quad, repeated (broadcast), or has
+  /// each row's own (pick).
   virtual void add(KernelBuilder &b, Sums &sums, const Quad &quad,
                    mlir::Value codes, const BlockBytes &meaning) const = 0;
   /// The sums as vector<lanes x i32>.
@@ -50,6 +56,12 @@ public:
 
   /// The quad of codes at `from`, repeated in all lanes.
   mlir::Value broadcast(KernelBuilder &b, mlir::Value from) const;
+  /// The 8 codes of two quads at `from`, repeated.
+  mlir::Value broadcastPair(KernelBuilder &b, mlir::Value from) const;
+  /// The codes, of those that broadcastPair gave, that a word of sparse weights
+  /// is multiplied with: `numbers` is of BlockWeights::picks.
+  mlir::Value pick(KernelBuilder &b, mlir::Value codes,
+                   mlir::Value numbers) const;
 
 protected:
   mlir::VectorType wideType(KernelBuilder &b) const {

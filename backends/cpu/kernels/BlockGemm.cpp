@@ -22,8 +22,10 @@ constexpr int64_t kMaxTile = 12; ///< rows
 /// weights' bias (i32) and the codes' scale (f32) make of it; then the sums of
 /// a tile and one decoded panel.
 ///
-/// Decoded for codes, a step is [8 quads][16][4] bytes, then the scales and the
-/// shifts of its groups, f32 [16] each. Decoded for f32 it is [32][16] f32.
+/// Decoded for codes, a step is [8 quads][16][4] bytes, or [4 words][16][4] and
+/// the numbers of the codes that they are multiplied with, as many; then the
+/// scales and the shifts of its groups, f32 [16] each. Decoded for f32 it is
+/// [32][16] f32.
 struct Scratch {
   Scratch(const BlockWeights &weights, bool isInteger, int64_t rows, int64_t k)
       : groups(k / kBlockStep * weights.layout().groupsPerStep) {
@@ -33,6 +35,7 @@ struct Scratch {
     scaled = isInteger && weights.bytes().bias != 0 ? sums : 0;
     tile = llvm::alignTo(scaled + (isInteger && hasShift ? sums : 0), 64);
     panel = tile + (isInteger ? kMaxTile * kPanel * 4 : 0);
+    picks = kWordsPerStep * kQuad * kPanel;
     scales = kBlockStep * kPanel;
     shifts = scales + numbers;
     step =
@@ -44,7 +47,7 @@ struct Scratch {
   int64_t scaled;     ///< f32 [rows][groups]
   int64_t tile;       ///< f32 [kMaxTile][16]: sums of a tile
   int64_t panel;
-  int64_t scales, shifts; ///< in a step
+  int64_t picks, scales, shifts; ///< in a step
   int64_t step;
   int64_t bytesOfAll;
 };
@@ -112,9 +115,11 @@ protected:
 // Codes
 //===----------------------------------------------------------------------===//
 
-/// The weights of one step, wherever they come from.
+/// The weights of one step, wherever they come from: quads, or words and what
+/// they are multiplied with.
 struct StepWeights {
   std::function<Value(unsigned quad, unsigned part)> quad;
+  std::function<Value(unsigned word, unsigned part)> pick; ///< null: quads
   std::function<Value(unsigned group, unsigned part)> scale, shift;
 };
 
@@ -146,7 +151,14 @@ public:
   IntegerEmitter(KernelBuilder &b, const BlockGemmSpec &spec)
       : BlockGemmEmitter(b, spec), dot(makeBlockDot(b.isa())),
         hasBias(weights.bytes().bias != 0), hasShift(weights.hasShift()),
-        f32(b.getF32Type()), i32(b.getI32Type()) {}
+        f32(b.getF32Type()), i32(b.getI32Type()) {
+    assert(!(weights.format().isSparse() && hasShift) &&
+           "codes that are not stored are zero");
+    if (weights.format().isSparse()) {
+      oneByWords = dot->canPick();
+      tilesByWords = oneByWords && !hasBias && !dot->sparseTiles().empty();
+    }
+  }
 
 private:
   /// Where one row of activations is.
@@ -159,12 +171,17 @@ private:
   void panel(Value packed, Value col) override;
   Row codesAt(Value inTask);
   void sumCodes(const Row &row);
-  StepWeights packedStep(ArrayRef<BlockWeights::Run> run, Value step);
+  StepWeights packedStep(ArrayRef<BlockWeights::Run> run, Value step,
+                         bool byWords);
   StepWeights decodedStep(Value step);
   void decode(Value packed);
   void keepInOrder(MutableArrayRef<BlockDot::Sums> sums);
   void addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
                const StepWeights &from);
+  void addQuads(ArrayRef<Row> rows, MutableArrayRef<BlockDot::Sums> sums,
+                Value step, unsigned group, const StepWeights &from);
+  void addWords(ArrayRef<Row> rows, MutableArrayRef<BlockDot::Sums> sums,
+                Value step, unsigned group, const StepWeights &from);
   void storeTile(ArrayRef<Row> rows, const TileSums &sums, Value col);
   void oneRow(Value packed, Value col);
   void severalRows(Value packed, Value col);
@@ -172,6 +189,8 @@ private:
 
   std::unique_ptr<BlockDot> dot;
   bool hasBias, hasShift;
+  /// Whether one row and tiles of rows are multiplied by words.
+  bool oneByWords = false, tilesByWords = false;
   Type f32, i32;
 };
 
@@ -218,16 +237,25 @@ void IntegerEmitter::sumCodes(const Row &row) {
 
 /// Step `step` of a run of a packed panel.
 StepWeights IntegerEmitter::packedStep(ArrayRef<BlockWeights::Run> run,
-                                       Value step) {
-  return {[=, this](unsigned quad, unsigned part) {
-            return weights.quad(b, run[part], step, quad);
-          },
-          [=, this](unsigned group, unsigned part) {
-            return weights.scale(b, run[part], step, group);
-          },
-          [=, this](unsigned group, unsigned part) {
-            return weights.shift(b, run[part], step, group);
-          }};
+                                       Value step, bool byWords) {
+  StepWeights from;
+  from.quad = [=, this](unsigned quad, unsigned part) {
+    return byWords ? weights.word(b, run[part], step, quad)
+                   : weights.quad(b, run[part], step, quad);
+  };
+  from.scale = [=, this](unsigned group, unsigned part) {
+    return weights.scale(b, run[part], step, group);
+  };
+  from.shift = [=, this](unsigned group, unsigned part) {
+    return weights.shift(b, run[part], step, group);
+  };
+  if (byWords) {
+    SmallVector<SmallVector<Value, 4>> picks;
+    for (const BlockWeights::Run &part : run)
+      picks.push_back(weights.picks(b, part, step));
+    from.pick = [=](unsigned word, unsigned part) { return picks[part][word]; };
+  }
+  return from;
 }
 
 /// Step `step` of the panel in scratch.
@@ -238,28 +266,41 @@ StepWeights IntegerEmitter::decodedStep(Value step) {
     return b.loadVec(b.vecF32(dot->lanes), at(base, from),
                      b.idx(group * kPanel + part * dot->lanes));
   };
-  return {[=, this](unsigned quad, unsigned part) {
-            return b.loadVec(
-                b.vecType(kQuad * dot->lanes, i8), base,
-                b.idx(kQuad * (quad * kPanel + part * int64_t(dot->lanes))));
-          },
-          [=, this](unsigned group, unsigned part) {
-            return number(scratch.scales, group, part);
-          },
-          [=, this](unsigned group, unsigned part) {
-            return number(scratch.shifts, group, part);
-          }};
+  auto bytes = [=, this](int64_t from, unsigned quad, unsigned part) {
+    return b.loadVec(
+        b.vecType(kQuad * dot->lanes, i8), base,
+        b.idx(from + kQuad * (quad * kPanel + part * int64_t(dot->lanes))));
+  };
+  StepWeights from;
+  from.quad = [=](unsigned quad, unsigned part) {
+    return bytes(0, quad, part);
+  };
+  if (tilesByWords)
+    from.pick = [=, this](unsigned word, unsigned part) {
+      return bytes(scratch.picks, word, part);
+    };
+  from.scale = [=, this](unsigned group, unsigned part) {
+    return number(scratch.scales, group, part);
+  };
+  from.shift = [=, this](unsigned group, unsigned part) {
+    return number(scratch.shifts, group, part);
+  };
+  return from;
 }
 
 /// Decodes a panel into scratch.
 void IntegerEmitter::decode(Value packed) {
   auto decodeStep = [&](ArrayRef<BlockWeights::Run> run, Value step, Value to) {
-    StepWeights from = packedStep(run, step);
+    StepWeights from = packedStep(run, step, tilesByWords);
     for (unsigned part = 0; part < parts(); ++part) {
       int64_t row = part * dot->lanes;
-      for (unsigned quad = 0; quad < kQuadsPerStep; ++quad)
-        b.store(from.quad(quad, part), to,
-                b.idx(kQuad * (quad * kPanel + row)));
+      for (unsigned quad = 0;
+           quad < (tilesByWords ? kWordsPerStep : kQuadsPerStep); ++quad) {
+        Value place = b.idx(kQuad * (quad * kPanel + row));
+        b.store(from.quad(quad, part), to, place);
+        if (tilesByWords)
+          b.store(from.pick(quad, part), at(to, scratch.picks), place);
+      }
       for (unsigned group = 0; group < layout.groupsPerStep; ++group) {
         Value place = b.idx(group * kPanel + row);
         b.store(from.scale(group, part), at(to, scratch.scales), place);
@@ -299,35 +340,90 @@ void IntegerEmitter::keepInOrder(MutableArrayRef<BlockDot::Sums> sums) {
     *value = kept;
 }
 
-/// Adds step `step` of the panel to the sums [row][part] of `rows`.
-void IntegerEmitter::addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
-                             const StepWeights &from) {
-  unsigned parts = this->parts(), lanes = dot->lanes;
+/// Adds the quads of group `group` of step `step` to the integers [row][part].
+void IntegerEmitter::addQuads(ArrayRef<Row> rows,
+                              MutableArrayRef<BlockDot::Sums> integers,
+                              Value step, unsigned group,
+                              const StepWeights &from) {
+  unsigned parts = this->parts();
   int64_t quads = kQuadsPerStep / layout.groupsPerStep;
   const BlockBytes &meaning = weights.bytes();
-  for (unsigned group = 0; group < layout.groupsPerStep; ++group) {
-    Value number = b.add(b.mul(step, layout.groupsPerStep), group);
-    SmallVector<BlockDot::Sums> integers(rows.size() * parts);
-    if (hasBias && !dot->addsLate)
-      for (auto [r, row] : llvm::enumerate(rows)) {
-        Value bias = b.splat(b.load(i32, row.biased, number), lanes);
-        for (unsigned part = 0; part < parts; ++part)
-          integers[r * parts + part].wide = bias;
-      }
-    for (unsigned q = 0; q < quads; ++q) {
-      unsigned quad = group * quads + q;
-      SmallVector<BlockDot::Quad> bytes;
+  if (hasBias && !dot->addsLate)
+    for (auto [r, row] : llvm::enumerate(rows)) {
+      Value number = b.add(b.mul(step, layout.groupsPerStep), group);
+      Value bias = b.splat(b.load(i32, row.biased, number), dot->lanes);
       for (unsigned part = 0; part < parts; ++part)
-        bytes.push_back(dot->prepare(b, from.quad(quad, part), meaning));
+        integers[r * parts + part].wide = bias;
+    }
+  for (unsigned q = 0; q < quads; ++q) {
+    unsigned quad = group * quads + q;
+    SmallVector<BlockDot::Quad> bytes;
+    for (unsigned part = 0; part < parts; ++part)
+      bytes.push_back(dot->prepare(b, from.quad(quad, part), meaning));
+    for (auto [r, row] : llvm::enumerate(rows)) {
+      Value codes = dot->broadcast(
+          b, at(b.gep(i8, row.codes, b.mul(step, kBlockStep)), quad * kQuad));
+      for (unsigned part = 0; part < parts; ++part)
+        dot->add(b, integers[r * parts + part], bytes[part], codes, meaning);
+    }
+    if (rows.size() > 1)
+      keepInOrder(integers);
+  }
+}
+
+/// The same of words. A bias is that of the codes they are multiplied with,
+/// which each row of weights has its own of: it is summed beside.
+void IntegerEmitter::addWords(ArrayRef<Row> rows,
+                              MutableArrayRef<BlockDot::Sums> integers,
+                              Value step, unsigned group,
+                              const StepWeights &from) {
+  unsigned parts = this->parts();
+  int64_t words = kWordsPerStep / layout.groupsPerStep;
+  const BlockBytes &meaning = weights.bytes(),
+                   biasMeaning{false, unsigned(meaning.bias), 0};
+  BlockDot::Quad bias;
+  if (hasBias) {
+    VectorType type = b.vecType(kQuad * dot->lanes, i8);
+    bias.bytes = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type, int8_t(uint8_t(meaning.bias))));
+    bias = dot->prepare(b, bias.bytes, biasMeaning);
+  }
+  SmallVector<BlockDot::Sums> biases(hasBias ? integers.size() : 0);
+  for (unsigned w = 0; w < words; ++w) {
+    unsigned word = group * words + w;
+    // Parts one by one, so that few registers hold weights.
+    for (unsigned part = 0; part < parts; ++part) {
+      BlockDot::Quad bytes = dot->prepare(b, from.quad(word, part), meaning);
+      Value numbers = from.pick(word, part);
       for (auto [r, row] : llvm::enumerate(rows)) {
-        Value codes = dot->broadcast(
-            b, at(b.gep(i8, row.codes, b.mul(step, kBlockStep)), quad * kQuad));
-        for (unsigned part = 0; part < parts; ++part)
-          dot->add(b, integers[r * parts + part], bytes[part], codes, meaning);
+        Value codes = dot->broadcastPair(
+            b, at(b.gep(i8, row.codes, b.mul(step, kBlockStep)),
+                  word * 2 * kQuad));
+        codes = dot->pick(b, codes, numbers);
+        dot->add(b, integers[r * parts + part], bytes, codes, meaning);
+        if (hasBias)
+          dot->add(b, biases[r * parts + part], bias, codes, biasMeaning);
       }
       if (rows.size() > 1)
         keepInOrder(integers);
     }
+  }
+  for (auto [sum, less] : llvm::zip(integers, biases))
+    sum = {arith::SubIOp::create(b, dot->finish(b, sum), dot->finish(b, less)),
+           nullptr};
+}
+
+/// Adds step `step` of the panel to the sums [row][part] of `rows`.
+void IntegerEmitter::addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
+                             const StepWeights &from) {
+  unsigned parts = this->parts(), lanes = dot->lanes;
+  for (unsigned group = 0; group < layout.groupsPerStep; ++group) {
+    Value number = b.add(b.mul(step, layout.groupsPerStep), group);
+    SmallVector<BlockDot::Sums> integers(rows.size() * parts);
+    if (from.pick)
+      addWords(rows, integers, step, group, from);
+    else
+      addQuads(rows, integers, step, group, from);
     SmallVector<Value> scales, shifts;
     for (unsigned part = 0; part < parts; ++part) {
       scales.push_back(from.scale(group, part));
@@ -336,7 +432,7 @@ void IntegerEmitter::addStep(ArrayRef<Row> rows, TileSums &sums, Value step,
     }
     for (auto [r, row] : llvm::enumerate(rows)) {
       Value scale = b.splat(b.load(f32, row.scales, step), lanes);
-      Value bias = hasBias && dot->addsLate
+      Value bias = hasBias && dot->addsLate && !from.pick
                        ? b.splat(b.load(i32, row.biased, number), lanes)
                        : Value();
       Value scaled =
@@ -383,7 +479,8 @@ void IntegerEmitter::oneRow(Value packed, Value col) {
           prefetch(b.add(b.mul(step, layout.stepBytes), layout.codes),
                    layout.stepBytes);
           TileSums next{SmallVector<Value>(so), nullptr, nullptr};
-          addStep(row, next, b.add(firstStep, step), packedStep(run, step));
+          addStep(row, next, b.add(firstStep, step),
+                  packedStep(run, step, oneByWords));
           return next.values;
         });
       });
@@ -393,7 +490,8 @@ void IntegerEmitter::oneRow(Value packed, Value col) {
 void IntegerEmitter::severalRows(Value packed, Value col) {
   decode(packed);
   Value begin = b.idx(0);
-  for (unsigned size : dot->tiles(weights.bytes())) {
+  for (unsigned size :
+       tilesByWords ? dot->sparseTiles() : dot->tiles(weights.bytes())) {
     Value end =
         b.add(begin, b.mul(b.divFloor(b.sub(height, begin), size), size));
     b.loop(begin, end, size, [&](Value first) {
@@ -430,6 +528,10 @@ void IntegerEmitter::tile(ArrayRef<Row> rows, Value col) {
 }
 
 void IntegerEmitter::panel(Value packed, Value col) {
+  // Words that are not multiplied as such are made to quads in no few
+  // instructions, best once.
+  if (weights.format().isSparse() && !oneByWords)
+    return severalRows(packed, col);
   b.ifThen(
       b.less(height, b.idx(2)), [&] { oneRow(packed, col); },
       [&] { severalRows(packed, col); });

@@ -69,6 +69,11 @@ pare::cpu::whyNoBlockKernel(const BlockFormat &format) {
     return "groups other than 16 or multiples of 32 have no kernel";
   if (format.hasTwoLevels() && format.superGroup % kBlockStep != 0)
     return "super-groups other than multiples of 32 have no kernel";
+  if (format.isSparse() && (format.keep != 2 || format.of != 4))
+    return "sparse codes other than 2 of 4 have no kernel";
+  // A byte of their bit planes would hold codes of two steps.
+  if (format.isSparse() && format.bits % 2 != 0)
+    return "sparse codes of an odd number of bits have no kernel";
   return std::nullopt;
 }
 
@@ -93,7 +98,10 @@ BlockLayout::BlockLayout(const BlockFormat &format)
   subMinima = subScales + subBytes;
   zeros = subMinima + (format.hasMinimum() ? subBytes : 0);
   codes = zeros + groupsPerRun * numberBytes(format.zeroBits);
-  stepBytes = kBlockStep * kPanel * format.bits / 8;
+  int64_t stored = format.storedCodes(kBlockStep) * kPanel;
+  places = stored * format.bits / 8;
+  stepBytes =
+      places + (format.isSparse() ? stored * format.placeBits() / 8 : 0);
   runBytes = codes + stepsPerRun() * stepBytes;
 }
 
@@ -108,17 +116,18 @@ static void putNumber(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
   }
 }
 
-/// Puts the codes of a step of row `row` of a panel into their bit planes, a
-/// quad at a time.
+/// Puts `count` codes of a step of row `row` of a panel into their bit planes,
+/// a quad or word at a time.
 static void putStep(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
-                    const uint8_t *codes, int64_t row) {
+                    const uint8_t *codes, int64_t count, int64_t row) {
   constexpr int64_t entry = kPanel * kQuad;
   constexpr uint32_t everyByte = 0x01010101;
   static_assert(kQuad == sizeof(everyByte));
+  const int64_t quads = count / kQuad;
   out += row * kQuad;
   for (const BitPlane &plane : planes) {
     int64_t perByte = plane.perByte();
-    for (int64_t quad = 0; quad < kQuadsPerStep; ++quad) {
+    for (int64_t quad = 0; quad < quads; ++quad) {
       uint32_t word, sum;
       uint8_t *to = out + quad / perByte * entry;
       std::memcpy(&word, codes + quad * kQuad, sizeof(word));
@@ -128,8 +137,20 @@ static void putStep(uint8_t *out, llvm::ArrayRef<BitPlane> planes,
       sum |= word << quad % perByte * plane.bits;
       std::memcpy(to, &sum, sizeof(sum));
     }
-    out += kQuadsPerStep / perByte * entry;
+    out += quads / perByte * entry;
   }
+}
+
+/// The same of a step of which only some codes are stored.
+static void putSparseStep(uint8_t *out, const BlockLayout &layout,
+                          llvm::ArrayRef<BitPlane> planes, const uint8_t *codes,
+                          int64_t row) {
+  constexpr int64_t count = kWordsPerStep * kQuad;
+  uint8_t stored[count], places[count];
+  takeSparseCodes(layout.format, {codes, size_t(kBlockStep)}, stored, places);
+  putStep(out, planes, stored, count, row);
+  putStep(out + layout.places, getBitPlanes(layout.format.placeBits()), places,
+          count, row);
 }
 
 /// Row `row` of a panel, of `k` elements.
@@ -165,9 +186,14 @@ static void packRow(const BlockLayout &layout, const BlockPlanes &planes,
                  out + layout.subMinima);
     if (format.zeroBits)
       putNumbers(planes.zeros, format.zeroBits, element, out + layout.zeros);
-    for (int64_t step = 0; step < layout.stepsPerRun(); ++step)
-      putStep(out + layout.codes + step * layout.stepBytes, codePlanes,
-              &planes.codes[element + step * kBlockStep], row);
+    for (int64_t step = 0; step < layout.stepsPerRun(); ++step) {
+      uint8_t *to = out + layout.codes + step * layout.stepBytes;
+      const uint8_t *codes = &planes.codes[element + step * kBlockStep];
+      if (format.isSparse())
+        putSparseStep(to, layout, codePlanes, codes, row);
+      else
+        putStep(to, codePlanes, codes, kBlockStep, row);
+    }
   }
 }
 

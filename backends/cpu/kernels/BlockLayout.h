@@ -9,14 +9,17 @@
 //   sub-scales    [groups of a run] bit planes of [16]
 //   sub-minima    likewise
 //   zero points   likewise
-//   codes         [steps of 32 k] bit planes of [8 quads][16][4]
+//   codes         [steps of 32 k] bit planes of [8 quads][16][4]; of sparse
+//                 formats bit planes of [4 words][16][4], then the places of
+//                 these codes, a plane of 2 bits, likewise
 //
 // A quad is 4 consecutive k: a lane of 32 bits holds those of one row, and a
 // vector the same of several rows, so that dot products need no horizontal
-// sums. Numbers of b bits are cut into planes of 4, 2 or 1 bits (8: one plane),
-// the lowest bits first. In a plane of w bits, 8 / w numbers share a byte, the
-// first in its lowest bits: consecutive quads of codes; of the numbers of
-// groups, those of rows 2 w apart. Packed weights take exactly
+// sums. A word holds, instead, the 2 + 2 codes of two quads that a 2:4 sparse
+// format stores. Numbers of b bits are cut into planes of 4, 2 or 1 bits (8:
+// one plane), the lowest bits first. In a plane of w bits, 8 / w numbers share
+// a byte, the first in its lowest bits: consecutive quads of codes; of the
+// numbers of groups, those of rows 2 w apart. Packed weights take exactly
 // BlockFormat::getBitsPerWeight(). The same bytes serve every target.
 //
 //===----------------------------------------------------------------------===//
@@ -36,6 +39,8 @@ constexpr int64_t kBlockStep = nn::kBlockCodeGroup;
 /// Consecutive k in a lane.
 constexpr int64_t kQuad = 4;
 constexpr int64_t kQuadsPerStep = kBlockStep / kQuad;
+/// Words of a step of sparse codes.
+constexpr int64_t kWordsPerStep = kQuadsPerStep / 2;
 
 /// Bits [shift, shift + bits) of a number.
 struct BitPlane {
@@ -76,6 +81,8 @@ struct BlockLayout {
   int64_t groupsPerStep;
   /// In a run; scales are at 0.
   int64_t minima, subScales, subMinima, zeros, codes;
+  /// Of sparse codes, in a step.
+  int64_t places;
   int64_t stepBytes, runBytes;
 
   /// Bytes of a number of each row of a panel.

@@ -3,6 +3,7 @@
 #include "backends/cpu/kernels/Vectors.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <array>
 #include <cmath>
 
 using namespace mlir;
@@ -222,6 +223,11 @@ BlockWeights::BlockWeights(const BlockFormat &format, unsigned lanes,
     break;
   }
   }
+  if (format.isSparse() && !isUnsigned && bytes_.bias != 0) {
+    less_ = bytes_.bias;
+    int most = int(bytes_.limit) - less_;
+    bytes_ = {true, unsigned(std::max(less_, most)), 0};
+  }
 }
 
 SmallVector<Value> BlockWeights::forRuns(KernelBuilder &b, Value packed,
@@ -361,10 +367,11 @@ Value BlockWeights::shift(KernelBuilder &b, const Run &run, Value step,
   return arith::MulFOp::create(b, loaded.scale, arith::NegFOp::create(b, zero));
 }
 
-Value BlockWeights::quad(KernelBuilder &b, const Run &run, Value step,
-                         unsigned quad) const {
+Value BlockWeights::storedCodes(KernelBuilder &b, const Run &run, Value step,
+                                unsigned quad) const {
   VectorType type = b.vecType(kQuad * lanes_, b.getI8Type());
   constexpr int64_t entry = kPanel * kQuad;
+  const int64_t quads = format().isSparse() ? kWordsPerStep : kQuadsPerStep;
   Value codes =
       b.gep(b.getI8Type(), run.address,
             b.add(b.mul(step, layout_.stepBytes), b.mul(run.row, kQuad)));
@@ -375,18 +382,109 @@ Value BlockWeights::quad(KernelBuilder &b, const Run &run, Value step,
     Value v = b.loadVec(type, codes, b.idx(at + quad / perByte * entry));
     v = takePlane(b, v, plane, quad % perByte * plane.bits);
     code = code ? arith::OrIOp::create(b, code, v) : v;
-    at += kQuadsPerStep / perByte * entry;
+    at += quads / perByte * entry;
   }
-  return toBytes(b, code);
+  return code;
+}
+
+//===----------------------------------------------------------------------===//
+// Sparse codes
+//===----------------------------------------------------------------------===//
+
+/// Places of 2 bits are a plane whose bytes hold those of a step's words.
+constexpr BitPlane kPlaces{2, 0};
+static_assert(8 / kPlaces.bits == kWordsPerStep);
+
+/// `four` again and again, as `type`.
+static Value repeat(KernelBuilder &b, VectorType type,
+                    std::array<uint8_t, kQuad> four) {
+  SmallVector<int8_t> bytes;
+  for (int64_t i = 0; i < type.getNumElements(); ++i)
+    bytes.push_back(int8_t(four[i % kQuad]));
+  return arith::ConstantOp::create(
+      b, DenseElementsAttr::get(type, ArrayRef<int8_t>(bytes)));
+}
+
+Value BlockWeights::loadPlaces(KernelBuilder &b, const Run &run,
+                               Value step) const {
+  Value codes =
+      b.gep(b.getI8Type(), run.address,
+            b.add(b.mul(step, layout_.stepBytes), b.mul(run.row, kQuad)));
+  return b.loadVec(b.vecType(kQuad * lanes_, b.getI8Type()), codes,
+                   b.idx(layout_.codes + layout_.places));
+}
+
+Value BlockWeights::word(KernelBuilder &b, const Run &run, Value step,
+                         unsigned word) const {
+  return toBytes(b, storedCodes(b, run, step, word));
+}
+
+SmallVector<Value, 4> BlockWeights::picks(KernelBuilder &b, const Run &run,
+                                          Value step) const {
+  Value places = loadPlaces(b, run, step);
+  auto type = cast<VectorType>(places.getType());
+  SmallVector<Value, 4> picks;
+  if (!b.isa().isX86()) {
+    for (unsigned word = 0; word < kWordsPerStep; ++word)
+      picks.push_back(arith::OrIOp::create(
+          b, takePlane(b, places, kPlaces, word * kPlaces.bits),
+          repeat(b, type, {0, 0, 4, 4})));
+    return picks;
+  }
+  // Two words at a time: the second one's numbers are in the high halves of
+  // bytes, and what wide shifts bring there from the next byte has no bit 7.
+  picks.resize(kWordsPerStep);
+  VectorType wide = b.vecType(type.getNumElements() / 2, b.getIntegerType(16));
+  auto down = [&](Value v, int64_t bits) -> Value {
+    v = vector::BitCastOp::create(b, wide, v);
+    v = arith::ShRUIOp::create(b, v, splatOf(b, wide, bits));
+    return vector::BitCastOp::create(b, type, v);
+  };
+  for (unsigned first : {0, 1}) {
+    Value both = first ? down(places, kPlaces.bits) : places;
+    both = arith::OrIOp::create(b, band(b, both, 0x33),
+                                repeat(b, type, {0, 0, 0x44, 0x44}));
+    picks[first] = both;
+    picks[first + 2] = down(both, 4);
+  }
+  return picks;
+}
+
+Value BlockWeights::quad(KernelBuilder &b, const Run &run, Value step,
+                         unsigned quad) const {
+  if (!format().isSparse())
+    return toBytes(b, storedCodes(b, run, step, quad));
+  const unsigned number = quad / 2, half = quad % 2;
+  Value bytes = word(b, run, step, number),
+        places = takePlane(b, loadPlaces(b, run, step), kPlaces,
+                           number * kPlaces.bits);
+  auto type = cast<VectorType>(bytes.getType());
+  bool isCode = smallFloat_ || !levels_.empty();
+  Value result =
+      splatOf(b, type, int8_t(isCode ? *format().zeroCode() : bytes_.bias));
+  Value own = repeat(b, type, {0, 1, 2, 3});
+  for (unsigned i = 0; i < 2; ++i) {
+    SmallVector<int64_t> from;
+    for (int64_t byte = 0; byte < type.getNumElements(); ++byte)
+      from.push_back(byte / kQuad * kQuad + half * 2 + i);
+    Value isHere = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                         b.shuffle(places, places, from), own);
+    result = arith::SelectOp::create(b, isHere, b.shuffle(bytes, bytes, from),
+                                     result);
+  }
+  return result;
 }
 
 Value BlockWeights::toBytes(KernelBuilder &b, Value codes) const {
   if (!table_.empty())
     return lookUp(b, table_, codes);
-  if (flip_ == 0)
-    return codes;
-  return arith::XOrIOp::create(b, codes,
-                               splatOf(b, codes.getType(), int8_t(flip_)));
+  if (flip_ != 0)
+    codes = arith::XOrIOp::create(b, codes,
+                                  splatOf(b, codes.getType(), int8_t(flip_)));
+  if (less_ != 0)
+    codes = arith::SubIOp::create(b, codes,
+                                  splatOf(b, codes.getType(), int8_t(less_)));
+  return codes;
 }
 
 /// The weights of bytes of one group that were widened to i32.

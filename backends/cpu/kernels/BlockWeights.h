@@ -30,7 +30,8 @@ mlir::Value loadScales(KernelBuilder &b, ScaleType type, mlir::Value from,
 class BlockWeights {
 public:
   /// With `isUnsigned`, codes are decoded to unsigned bytes whatever their
-  /// values.
+  /// values. Without, integers of sparse formats have no bias: sums of just the
+  /// activations that a row takes would be needed.
   BlockWeights(const BlockFormat &format, unsigned lanes, bool isUnsigned);
 
   const BlockFormat &format() const { return layout_.format; }
@@ -77,7 +78,18 @@ public:
   Group loadGroup(KernelBuilder &b, const Run &run, mlir::Value step,
                   unsigned group) const;
 
-  /// Bytes of quad `quad` of step `step`, 4 * lanes() of them.
+  /// Bytes of word `word` of step `step` of a sparse format: 4 * lanes() of
+  /// codes that are stored.
+  mlir::Value word(KernelBuilder &b, const Run &run, mlir::Value step,
+                   unsigned word) const;
+  /// For each word of step `step` the numbers, among the 8 k of its two quads,
+  /// that its codes belong to, in the lowest 3 bits of bytes. Bit 3 is zero; on
+  /// x86, whose shuffles do not look at bits 4 to 6, these are anything.
+  llvm::SmallVector<mlir::Value, 4> picks(KernelBuilder &b, const Run &run,
+                                          mlir::Value step) const;
+
+  /// Bytes of quad `quad` of step `step`, 4 * lanes() of them; codes that are
+  /// not stored are zero's.
   mlir::Value quad(KernelBuilder &b, const Run &run, mlir::Value step,
                    unsigned quad) const;
   /// Weights of the `k`-th of each quad of `bytes`, as f32.
@@ -92,6 +104,10 @@ private:
                      unsigned bits, mlir::Value step, unsigned group) const;
   mlir::Value minimum(KernelBuilder &b, const Run &run, mlir::Value step,
                       unsigned group) const;
+  mlir::Value storedCodes(KernelBuilder &b, const Run &run, mlir::Value step,
+                          unsigned quad) const;
+  mlir::Value loadPlaces(KernelBuilder &b, const Run &run,
+                         mlir::Value step) const;
   mlir::Value toBytes(KernelBuilder &b, mlir::Value codes) const;
   mlir::Value toWeights(KernelBuilder &b, mlir::Value numbers,
                         const Group &group) const;
@@ -101,6 +117,7 @@ private:
   llvm::SmallVector<BitPlane, 3> codePlanes_;
   BlockBytes bytes_;
   int flip_ = 0;                        ///< bits of a code that are inverted
+  int less_ = 0;                        ///< what is then taken off
   llvm::SmallVector<int8_t, 16> table_; ///< of integers
   llvm::SmallVector<float, 16> levels_; ///< of other numbers
   std::optional<SmallFloat> smallFloat_;

@@ -68,6 +68,16 @@ std::vector<Case> makeCases(bool isInteger) {
       {"nf4_g64", 576},
       {"fp8_e4m3_g32", 576},
       {"fp8_e5m2_g64", 576},
+      {"int2_g16_2of4", 576},
+      {"int4_g32_2of4", 576},
+      {"int6_g16_2of4", 96},
+      {"int8_g32_2of4", 576},
+      {"int8_g128_2of4", 384},
+      {"int4_g64_k4x192_2of4", 576},
+      {"int8_g16_k6x576_2of4", 576},
+      {"ternary_g64_2of4", 576},
+      {"nf4_g64_2of4", 576},
+      {"fp8_e4m3_g32_2of4", 576},
   };
   for (auto [name, k] : formats) {
     const BlockFormat &format = *findBlockFormat(name);
@@ -211,11 +221,12 @@ TEST(BlockGemm, EveryFormatHasAStorage) {
 }
 
 TEST(BlockGemm, FractionsTakeNoCodes) {
-  for (const char *name : {"nf4_g64", "fp8_e4m3_g32", "fp8_e5m2_g128"})
+  for (const char *name : {"nf4_g64", "fp8_e4m3_g32", "fp8_e5m2_g128",
+                           "nf4_g64_2of4", "fp8_e4m3_g32_2of4"})
     EXPECT_EQ(whyNoIntegerBlockKernel(*findBlockFormat(name)),
               "codebooks other than 16 integers of 8 bits have no integer "
               "kernel");
-  EXPECT_EQ(makeCases(/*isInteger=*/true).size() + 4,
+  EXPECT_EQ(makeCases(/*isInteger=*/true).size() + 6,
             makeCases(/*isInteger=*/false).size());
 }
 
@@ -233,6 +244,14 @@ TEST(BlockGemm, FormatsWithoutKernels) {
   levels[200] *= 1.25f;
   EXPECT_TRUE(whyNoBlockKernel(format));
   EXPECT_TRUE(whyNoBlockKernel(*findBlockFormat("int4_g16_k6x48")));
+  for (const char *name : {"int3_g32_2of4", "int5_g32_2of4"})
+    EXPECT_EQ(whyNoBlockKernel(*findBlockFormat(name)),
+              "sparse codes of an odd number of bits have no kernel");
+  BlockFormat sparse = *findBlockFormat("int8_g32");
+  sparse.keep = 1;
+  sparse.of = 4;
+  EXPECT_EQ(whyNoBlockKernel(sparse),
+            "sparse codes other than 2 of 4 have no kernel");
 }
 
 TEST(BlockGemm, PackedWeightsAreAsLargeAsTheirBits) {

@@ -178,7 +178,8 @@ std::vector<Case> makeCases() {
     for (bool isInteger : {true, false})
       cases.push_back(
           makeBlockGemm(*pare::gguf::findTensorType(type)->storage, isInteger));
-  for (const char *name : {"uint5_g16", "uint4_g128", "int3_g32_k6x64"})
+  for (const char *name : {"uint5_g16", "uint4_g128", "int3_g32_k6x64",
+                           "int8_g32_2of4", "int4_g16_2of4"})
     for (bool isInteger : {true, false})
       cases.push_back(makeBlockGemm(
           pare::getPlainStorage(*pare::findBlockFormat(name)), isInteger));

@@ -4,6 +4,7 @@
 #include "llvm/ADT/APFloat.h"
 #include "llvm/Support/Endian.h"
 #include "gtest/gtest.h"
+#include <algorithm>
 #include <cmath>
 #include <thread>
 
@@ -164,6 +165,90 @@ TEST(FormatNamesTest, Ternary) {
           });
 }
 
+TEST(FormatNamesTest, Sparse) {
+  for (unsigned g : groups) {
+    for (unsigned bits : codeBits)
+      check(join("int", bits, g) + "_2of4",
+            [=](const BlockPlanes &planes, unsigned i) {
+              int code = bits == 8 ? int8_t(planes.codes[i])
+                                   : planes.codes[i] - (1 << (bits - 1));
+              return halfAt(planes.scales, i / g) * float(code);
+            });
+    check(join("int", 4, g) + "_k6x" + std::to_string(2 * g) + "_2of4",
+          [=](const BlockPlanes &planes, unsigned i) {
+            return halfAt(planes.scales, i / g / 2) *
+                   float(planes.subScales[i / g] - 32) *
+                   float(planes.codes[i] - 8);
+          });
+    std::string of4 = "_g" + std::to_string(g) + "_2of4";
+    for (std::string family : {"nf4", "fp8_e4m3", "fp8_e5m2"}) {
+      const BlockFormat &dense =
+          *findBlockFormat(family + "_g" + std::to_string(g));
+      check(family + of4, [&](const BlockPlanes &planes, unsigned i) {
+        return halfAt(planes.scales, i / g) * dense.codebook[planes.codes[i]];
+      });
+    }
+    check("ternary" + of4, [=](const BlockPlanes &planes, unsigned i) {
+      return halfAt(planes.scales, i / g) * float(planes.codes[i] - 1);
+    });
+  }
+}
+
+TEST(FormatNamesTest, SparseFormatsOfDenseOnes) {
+  const BlockFormat &dense = *findBlockFormat("int8_g32"),
+                    &sparse = *findBlockFormat("int8_g32_2of4");
+  EXPECT_EQ(sparse.keep, 2u);
+  EXPECT_EQ(sparse.of, 4u);
+  EXPECT_EQ(findSparseFormat(dense, 2, 4), &sparse);
+  EXPECT_EQ(&getDenseFormat(sparse), &dense);
+  EXPECT_EQ(&getDenseFormat(dense), &dense);
+  EXPECT_EQ(findSparseFormat(dense, 1, 4), nullptr);
+  EXPECT_EQ(findSparseFormat(dense, 4, 8), nullptr);
+  EXPECT_EQ(findSparseFormat(sparse, 2, 4), nullptr);
+  for (const char *name : {"uint4_g32", "uint4_g32_k6x256", "q8_0"})
+    EXPECT_EQ(findSparseFormat(*findBlockFormat(name), 2, 4), nullptr) << name;
+  for (auto [name, zero] :
+       {std::pair("int2_g16", 2), std::pair("int6_g32", 32),
+        std::pair("int8_g32", 0), std::pair("ternary_g16", 1),
+        std::pair("nf4_g64", 7), std::pair("fp8_e4m3_g32", 0),
+        std::pair("q6_k", 32), std::pair("mxfp4", 0)})
+    EXPECT_EQ(findBlockFormat(name)->zeroCode(), zero) << name;
+  for (const char *name : {"uint4_g32", "uint4_g32_k6x256", "q4_1", "iq4_nl"})
+    EXPECT_EQ(findBlockFormat(name)->zeroCode(), std::nullopt) << name;
+}
+
+TEST(FormatNamesTest, AnyBytesAreSparseBlocks) {
+  std::mt19937 rng(6);
+  for (const char *name :
+       {"int8_g32_2of4", "int3_g16_2of4", "int4_g32_k6x96_2of4",
+        "fp8_e5m2_g16_2of4", "ternary_g256_2of4"}) {
+    const BlockFormat &format = *findBlockFormat(name);
+    const BlockStorage &storage = getPlainStorage(format);
+    std::vector<uint8_t> bytes(50 * storage.bytes);
+    for (uint8_t &byte : bytes)
+      byte = uint8_t(rng());
+    BlockPlanes planes, again;
+    storage.unpack(bytes, planes);
+    for (size_t i = 0; i < planes.codes.size(); i += 4)
+      EXPECT_GE(std::count(&planes.codes[i], &planes.codes[i] + 4,
+                           *format.zeroCode()),
+                2);
+    storage.unpack(storage.pack(planes), again);
+    EXPECT_TRUE(again.codes == planes.codes) << name;
+    EXPECT_TRUE(again.scales == planes.scales) << name;
+  }
+}
+
+#ifndef NDEBUG
+TEST(FormatNamesTest, MoreCodesThanASparseFormatKeeps) {
+  const BlockFormat &format = *findBlockFormat("int8_g32_2of4");
+  BlockPlanes planes;
+  planes.resize(format, 32);
+  planes.codes[4] = planes.codes[5] = planes.codes[7] = 1;
+  EXPECT_DEATH((void)getPlainStorage(format).pack(planes), "more codes");
+}
+#endif
+
 TEST(FormatNamesTest, FormatsOfFilesHavePlainStorageToo) {
   for (const BlockFormat &format : getBlockFormats()) {
     std::mt19937 rng(4);
@@ -190,6 +275,10 @@ TEST(FormatNamesTest, BitsPerWeight) {
       {"nf4_g64", 4.25},
       {"fp8_e4m3_g128", 8.125},
       {"ternary_g64", 2.25},
+      {"int8_g32_2of4", 5.5},
+      {"int4_g32_2of4", 3.5},
+      {"int4_g32_k6x256_2of4", 3.25},
+      {"ternary_g64_2of4", 2.25},
   };
   for (auto [name, bits] : wanted)
     EXPECT_DOUBLE_EQ(findBlockFormat(name)->getBitsPerWeight(), bits) << name;
@@ -245,11 +334,18 @@ TEST(FormatNamesTest, OtherNamesAreNone) {
                            "ternary_g8",
                            "uternary_g64",
                            "mxfp4_g32",
-                           "q4_9"})
+                           "q4_9",
+                           "_2of4",
+                           "q8_0_2of4",
+                           "int8_g32_4of2",
+                           "int8_g32_2of4_2of4",
+                           "int8_g32_2:4",
+                           "uint4_g32_2of4",
+                           "uint4_g32_k6x256_2of4"})
     EXPECT_EQ(findBlockFormat(name), nullptr) << name;
   std::string text = describeBlockFormats();
   for (const char *part : {"int<2|3|4|5|6|8>_g<16|", "_k<4|6>x", "nf4_g",
-                           "fp8_e5m2_g", "ternary_g", "q4_k", "mxfp4"})
+                           "fp8_e5m2_g", "ternary_g", "_2of4", "q4_k", "mxfp4"})
     EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 

@@ -3,6 +3,7 @@
 #define PARE_TESTS_UNIT_WEIGHTS_RANDOMPLANES_H
 
 #include "frontend/weights/BlockFormat.h"
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -25,6 +26,20 @@ inline void putScale(ScaleType type, uint8_t *out, std::mt19937 &rng) {
   }
 }
 
+/// Makes codes zero until a sparse format can store the others: at random, so
+/// that some groups have fewer than it keeps.
+inline void makeSparse(const BlockFormat &format, std::vector<uint8_t> &codes,
+                       std::mt19937 &rng) {
+  const uint8_t zero = *format.zeroCode();
+  for (size_t i = 0; i < codes.size(); i += format.of) {
+    auto group = codes.begin() + i, end = group + format.of;
+    while (end - group - std::count(group, end, zero) > format.keep)
+      group[rng() % format.of] = zero;
+    if (rng() % 8 == 0)
+      group[rng() % format.of] = zero;
+  }
+}
+
 /// Planes of `elements` random weights of moderate size.
 inline BlockPlanes makePlanes(const BlockFormat &format, uint64_t elements,
                               std::mt19937 &rng) {
@@ -34,6 +49,8 @@ inline BlockPlanes makePlanes(const BlockFormat &format, uint64_t elements,
   unsigned codes = isTernary ? 3 : 1u << format.bits;
   for (uint8_t &code : planes.codes)
     code = uint8_t(rng() % codes);
+  if (format.isSparse())
+    makeSparse(format, planes.codes, rng);
   for (auto *plane : {&planes.scales, &planes.minima})
     for (size_t i = 0; i < plane->size(); i += getScaleBytes(format.scale))
       putScale(format.scale, plane->data() + i, rng);
