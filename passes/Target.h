@@ -37,8 +37,9 @@ public:
   whyUnsupported(mlir::Operation *op) const = 0;
 
   /// The best kernel's estimate for a matrix product of M x K by K x N, or a
-  /// convolution seen as one, in the given weight format ("f32", "int8");
-  /// nullopt: no kernel.
+  /// convolution seen as one, in the given weight format: "f32", "int8", or the
+  /// name of one of blocks, of products with codes of activations. nullopt: no
+  /// kernel.
   virtual std::optional<KernelEstimate>
   estimateMatMul(int64_t m, int64_t k, int64_t n,
                  llvm::StringRef format) const = 0;

@@ -2,6 +2,7 @@
 #include "tools/WeightRequest.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace llvm;
 
@@ -23,7 +24,15 @@ static std::string expand(StringRef name) {
 
 static Expected<std::string> parseFormat(StringRef option, StringRef name) {
   std::string format = expand(name);
-  if (format != "keep" && !findBlockFormat(format))
+  const BlockFormat *known = findBlockFormat(format);
+  if (known && known->isSparse())
+    return createStringError(formatv("{0}: weights in {1} are pruned, {2} of "
+                                     "each {3} stay: name {4} and "
+                                     "prune with --prune {2}:{3}",
+                                     option.str(), known->name, known->keep,
+                                     known->of, getDenseFormat(*known).name)
+                                 .str());
+  if (format != "keep" && !known)
     return createStringError(
         option + ": unknown format '" + name +
         "': none, int8, int6, int5, int4, int3, int2, or " +

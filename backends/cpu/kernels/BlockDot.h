@@ -27,6 +27,10 @@ public:
   virtual llvm::SmallVector<unsigned, 4> sparseTiles() const { return {}; }
   /// Whether pick() exists.
   virtual bool canPick() const { return true; }
+  /// Arithmetic vector instructions of prepare(), and of add() with its share
+  /// of finish().
+  virtual double preparing(const BlockBytes &) const { return 0; }
+  virtual double multiplying(const BlockBytes &) const { return 1; }
   /// Whether a tile of so many vectors has registers for its f32 sums beside
   /// its integer ones.
   bool keepsSums(unsigned vectors) const {

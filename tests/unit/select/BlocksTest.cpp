@@ -1,6 +1,7 @@
 //===- BlocksTest.cpp - Models with weights in blocks, by kernels ---------===//
 #include "backends/cpu/CpuTarget.h"
 #include "passes/Pipelines.h"
+#include "passes/quantize/SparseFormats.h"
 #include "tests/unit/gguf/RandomBlocks.h"
 #include "tests/unit/passes/TestGraph.h"
 #include "tests/unit/select/RunProgram.h"
@@ -157,6 +158,91 @@ TEST_F(BlocksTest, FormatsThatPareQuantizesTo) {
                         .starts_with("activations in int8, one scale per 32"))
             << decision.reason;
   }
+}
+
+TEST_F(BlocksTest, SparseFormats) {
+  for (BlockActivations activations :
+       {BlockActivations::Auto, BlockActivations::F32}) {
+    makeModel(withFormats({{"q8_0", "int8_g32_2of4"},
+                           {"q4_1", "int4_g64_2of4"},
+                           {"q4_k", "int6_g16_k6x256_2of4"},
+                           {"q6_k", "nf4_g64_2of4"}}));
+    decisions.clear();
+    optimize(activations);
+    cpu::Program program;
+    compare(activations == BlockActivations::F32 ? 1e-5 : 1e-2, &program);
+    ASSERT_EQ(decisions.size(), 4u);
+    EXPECT_EQ(decisions[0].format, "int8_g32_2of4, 5.50 bits");
+    EXPECT_EQ(decisions[0].bytesAfter, 45u * 256 / 32 * 22);
+    EXPECT_EQ(decisions[1].format, "int4_g64_2of4, 3.25 bits");
+    if (activations == BlockActivations::Auto)
+      EXPECT_EQ(decisions[3].reason,
+                "activations stay f32: codebooks other than 16 integers of 8 "
+                "bits have no integer kernel");
+  }
+}
+
+TEST_F(BlocksTest, SparseFormatsWithoutKernelsAreStoredDecoded) {
+  makeModel(withFormats({{"q8_0", "int5_g32_2of4"}}));
+  optimize(BlockActivations::Auto);
+  cpu::Program program;
+  compare(1e-2, &program);
+  EXPECT_EQ(decisions[0].reason,
+            "activations stay f32: sparse codes of an odd number of bits have "
+            "no kernel; rows are looked up");
+}
+
+TEST(SparseFormatsTest, WhereTheyPay) {
+  auto whyNot = [](const char *isa, const char *format, int64_t m) {
+    return whyNotSparse(cpu::CpuTarget(test::isa(isa)),
+                        *findBlockFormat(format), m, 1536, 1536);
+  };
+  // One row waits for memory.
+  for (const char *isa :
+       {"x86-64-v3", "x86-64-v4+avx512vnni", "aarch64+dotprod"})
+    for (const char *format : {"int8_g32_2of4", "int4_g32_2of4"})
+      EXPECT_EQ(whyNot(isa, format, 1), std::nullopt) << isa << format;
+  // AVX2 takes half the instructions for 8 bits; VNNI multiplies quads, which
+  // have to be made.
+  EXPECT_EQ(whyNot("x86-64-v3", "int8_g32_2of4", 128), std::nullopt);
+  auto why = whyNot("x86-64-v4+avx512vnni", "int8_g32_2of4", 128);
+  ASSERT_TRUE(why);
+  EXPECT_TRUE(StringRef(*why).starts_with(
+      "dense is no slower here: 128 rows by 1536x1536 take "))
+      << *why;
+  EXPECT_NE(why->find(" us in int8_g32, "), std::string::npos) << *why;
+  EXPECT_NE(why->find(" us in int8_g32_2of4"), std::string::npos) << *why;
+  // Where nothing shuffles bytes, quads are made for every row.
+  EXPECT_TRUE(whyNot("x86-64", "int8_g32_2of4", 1));
+  // 2 bits and their places are as large as dense ones.
+  EXPECT_TRUE(whyNot("x86-64-v3", "int2_g32_2of4", 1));
+  EXPECT_EQ(whyNot("x86-64-v3", "nf4_g64_2of4", 1),
+            "codebooks other than 16 integers of 8 bits have no integer "
+            "kernel");
+}
+
+TEST_F(BlocksTest, WhereSparseFormatsPayInAModel) {
+  cpu::CpuTarget vnni(test::isa("x86-64-v4+avx512vnni"));
+  const BlockFormat &format = *findBlockFormat("int8_g32_2of4");
+  auto whyNot = [&](StringRef weight) {
+    SmallVector<OpOperand *> uses;
+    module->walk([&](nn::ParamOp param) {
+      if (param.getWeight() == weight)
+        for (OpOperand &use : param->getUses())
+          uses.push_back(&use);
+    });
+    return whyNotSparse(vnni, format, uses);
+  };
+  // As many rows as are typical.
+  auto why = whyNot("up");
+  ASSERT_TRUE(why);
+  EXPECT_NE(why->find(" 64 rows by 512x256 take "), std::string::npos) << *why;
+  // With a cache it is a language model, which reads weights for every token.
+  makeModel(
+      withFormats({{"nn.weight @embed",
+                    "nn.cache @c {heads = 1 : i64, head_dim = 8 : i64, "
+                    "capacity = 16 : i64, type = f32}\nnn.weight @embed"}}));
+  EXPECT_EQ(whyNot("up"), std::nullopt);
 }
 
 TEST_F(BlocksTest, CodebooksOfFractionsKeepFloatActivations) {
