@@ -3,6 +3,7 @@
 #define PARE_PASSES_PRUNE_PRUNE_H
 
 #include "passes/quantize/encode/Encode.h"
+#include "llvm/Support/Error.h"
 
 namespace pare::prune {
 
@@ -11,7 +12,15 @@ struct Sparsity {
   double fraction = 0.5; ///< where `of` is 0: of each row, or of the matrix
   /// N:M: of every `of` weights next to each other in a row `keep` stay.
   unsigned keep = 0, of = 0;
+
+  bool operator==(const Sparsity &) const = default;
 };
+
+/// "50%" or "2:4".
+std::string toString(const Sparsity &sparsity);
+/// The inverse; fails where it is neither a share above 0% and below 100% nor
+/// a pattern N:M of which N stay, with M at most 64.
+llvm::Expected<Sparsity> parseSparsity(llvm::StringRef text);
 
 /// Where scores are compared with each other, for a fraction.
 enum class Scope : uint8_t { Row, Matrix };
@@ -46,6 +55,26 @@ std::vector<float> pruneBySparseGpt(llvm::ArrayRef<float> weights, int64_t rows,
                                     const Sparsity &sparsity,
                                     double damping = 0.01,
                                     unsigned threads = 1);
+
+/// How the weights that go are chosen.
+enum class Criterion : uint8_t { Magnitude, Wanda, Ria, SparseGpt };
+
+/// In the words of the papers, for people.
+llvm::StringRef getName(Criterion criterion);
+
+struct PrunedMatrix {
+  std::vector<float> weights; ///< zeros where `mask` is 0
+  std::vector<uint8_t> mask;  ///< 1 where a weight stays
+};
+
+/// Prunes weights [rows, columns] as the authors of the criterion do:
+/// magnitudes and RIA's scores are compared over the whole matrix, Wanda's by
+/// rows, and SparseGPT's weights make up for those that go. All but Magnitude
+/// need `moments` with products.
+PrunedMatrix pruneMatrix(llvm::ArrayRef<float> weights, int64_t rows,
+                         const Sparsity &sparsity, Criterion criterion,
+                         const encode::InputMoments *moments,
+                         unsigned threads = 1);
 
 } // namespace pare::prune
 

@@ -16,7 +16,8 @@ namespace {
 /// Formats with neither minimum nor zero point have α alone, s = α s₀. Scales
 /// are stored in every step and gradients go straight through rounding. The
 /// authors start from scales that clip nothing and keep factors below 1; these
-/// may clip already, so that factors may grow.
+/// may clip already, so that factors may grow. Weights that become 0 have no
+/// offset.
 class AutoRound {
 public:
   AutoRound(const Problem &problem, Panel &panel)
@@ -119,10 +120,10 @@ void AutoRound::round() {
   const Levels &levels = fitter_.levels();
   for (int64_t k = 0; k < problem_.columns; ++k) {
     const GroupScale &scale = panel_.scaleOf(problem_, k);
+    const Lanes &weight = panel_.toRound()[k];
     Lanes &value = panel_.values[k];
     for (int lane = 0; lane < kLanes; ++lane) {
-      float place = (panel_.weights[k][lane] - scale.minimum[lane]) *
-                        scale.inverse[lane] +
+      float place = (weight[lane] - scale.minimum[lane]) * scale.inverse[lane] +
                     scale.zero[lane];
       value[lane] = place + offsets_[k][lane] * levels.getStep(place);
     }
@@ -146,7 +147,7 @@ void AutoRound::step(float rate) {
     for (int64_t k = g * size, e = k + size; k < e; ++k)
       for (int lane = 0; lane < kLanes; ++lane) {
         float gradient = gradient_[k][lane], value = panel_.values[k][lane],
-              place = (panel_.weights[k][lane] - scale.minimum[lane]) *
+              place = (panel_.toRound()[k][lane] - scale.minimum[lane]) *
                           scale.inverse[lane] +
                       scale.zero[lane],
               moved = place + offsets_[k][lane] * levels.getStep(place);
@@ -156,6 +157,8 @@ void AutoRound::step(float rate) {
           alongMinimum[lane] += gradient;
           continue;
         }
+        if (!panel_.stays.empty() && panel_.stays[k][lane] == 0)
+          continue;
         alongScale[lane] += gradient * (value - place);
         offsets_[k][lane] = std::clamp(
             offsets_[k][lane] + toSign(gradient * scale.scale[lane], rate),

@@ -293,7 +293,8 @@ void Descent::roundAgain(int64_t begin, int64_t end) {
     scale.decode(value, to);
     for (int lane = 0; lane < kLanes; ++lane) {
       float step = to[lane] - from[lane];
-      bool isGain = step * (step * moment - 2 * gradient[lane]) < 0;
+      bool isGain = step * (step * moment - 2 * gradient[lane]) < 0 &&
+                    (panel_.stays.empty() || panel_.stays[k][lane] != 0);
       moves[k - begin][lane] = isGain ? step : 0;
       negative[k - begin][lane] = isGain ? -step : 0;
       panel_.values[k][lane] = isGain ? value[lane] : panel_.values[k][lane];

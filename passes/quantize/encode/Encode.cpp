@@ -2,6 +2,7 @@
 #include "passes/quantize/encode/Encode.h"
 #include "passes/quantize/encode/Panel.h"
 #include "passes/quantize/encode/ScaleStorage.h"
+#include "llvm/ADT/STLExtras.h"
 #include <atomic>
 #include <thread>
 
@@ -20,16 +21,24 @@ static Columns splatAll(ArrayRef<float> values) {
   return columns;
 }
 
+/// Σx² of each input, or 1.
+static std::vector<double> getDiagonal(int64_t columns,
+                                       const InputMoments *inputs) {
+  if (!inputs || (inputs->products.empty() && inputs->importance.empty()))
+    return std::vector<double>(columns, 1);
+  if (inputs->products.empty())
+    return inputs->importance.vec();
+  std::vector<double> diagonal;
+  for (int64_t i = 0; i < columns; ++i)
+    diagonal.push_back(inputs->products[i * (columns + 1)]);
+  return diagonal;
+}
+
 Problem::Problem(int64_t columns, const BlockFormat &format,
                  const EncodeOptions &options, const InputMoments *inputs)
     : columns(columns), options(options), fitter(format, options.scales) {
-  std::vector<double> diagonal(columns, 1);
+  std::vector<double> diagonal = getDiagonal(columns, inputs);
   bool hasProducts = inputs && !inputs->products.empty();
-  if (hasProducts)
-    for (int64_t i = 0; i < columns; ++i)
-      diagonal[i] = inputs->products[i * columns + i];
-  else if (inputs && !inputs->importance.empty())
-    diagonal = inputs->importance.vec();
 
   double sum = 0;
   for (double value : diagonal)
@@ -73,14 +82,14 @@ GroupData getGroup(const Problem &problem, const Lanes *weights,
 void fitScales(const Problem &problem, Panel &panel) {
   int64_t count = problem.columns / problem.format().scaleGroup();
   for (int64_t i = 0; i < count; ++i)
-    problem.fitter.fit(getGroup(problem, panel.weights.data(), i), i,
+    problem.fitter.fit(getGroup(problem, panel.toRound().data(), i), i,
                        panel.scales);
 }
 
 void roundToNearest(const Problem &problem, Panel &panel) {
   for (int64_t k = 0; k < problem.columns; ++k)
     panel.scaleOf(problem, k)
-        .round(problem.fitter.levels(), panel.weights[k], panel.values[k]);
+        .round(problem.fitter.levels(), panel.toRound()[k], panel.values[k]);
 }
 
 void getErrors(const Problem &problem, Panel &panel, Columns &errors) {
@@ -114,7 +123,7 @@ void forEach(int64_t count, unsigned threads,
 
 /// Rows from `first` on; beyond the last row zeros.
 static Panel readPanel(const Problem &problem, ArrayRef<float> weights,
-                       int64_t rows, int64_t first) {
+                       ArrayRef<uint8_t> mask, int64_t rows, int64_t first) {
   int64_t columns = problem.columns;
   Panel panel;
   panel.weights.resize(columns, splat(0));
@@ -124,6 +133,16 @@ static Panel readPanel(const Problem &problem, ArrayRef<float> weights,
        ++lane)
     for (int64_t k = 0; k < columns; ++k)
       panel.weights[k][lane] = weights[(first + lane) * columns + k];
+  if (mask.empty())
+    return panel;
+  panel.kept = panel.weights;
+  panel.stays.resize(columns, splat(1));
+  for (int64_t k = 0; k < columns; ++k) {
+    for (int64_t lane = 0, e = std::min<int64_t>(kLanes, rows - first);
+         lane < e; ++lane)
+      panel.stays[k][lane] = mask[(first + lane) * columns + k];
+    multiply(panel.kept[k], panel.stays[k]);
+  }
   return panel;
 }
 
@@ -177,17 +196,18 @@ static void writePanel(const Problem &problem, const Panel &panel, int64_t rows,
 // encodeMatrix
 //===----------------------------------------------------------------------===//
 
-/// Σ over the panel's rows of e H eᵀ.
-static double getNorm(const Problem &problem, const Columns &columns) {
+/// Σ over the panel's rows of e H eᵀ; of H the diagonal where `moments` is
+/// empty.
+static double getNorm(const SquareMatrix &moments, const Columns &importance,
+                      const Columns &columns) {
   double sums[kLanes] = {}, total = 0;
-  if (problem.hasMoments())
-    addQuadraticForm(problem.moments.data(), problem.columns, columns.data(),
-                     sums);
+  if (!moments.empty())
+    addQuadraticForm(moments.data(), columns.size(), columns.data(), sums);
   else
-    for (int64_t k = 0; k < problem.columns; ++k)
+    for (size_t k = 0; k < columns.size(); ++k)
       for (int lane = 0; lane < kLanes; ++lane) {
         double value = columns[k][lane];
-        sums[lane] += problem.importance[k][lane] * value * value;
+        sums[lane] += importance[k][lane] * value * value;
       }
   for (double sum : sums)
     total += sum;
@@ -224,10 +244,13 @@ static void roundPanel(const Problem &problem, Panel &panel) {
 EncodedMatrix encodeMatrix(ArrayRef<float> weights, int64_t rows,
                            int64_t columns, const BlockFormat &format,
                            const EncodeOptions &options,
-                           const InputMoments *moments) {
+                           const InputMoments *moments,
+                           ArrayRef<uint8_t> mask) {
   assert(int64_t(weights.size()) == rows * columns && "not [rows, columns]");
   assert(columns % format.scaleGroup() == 0 && "a group that is not whole");
   assert((!moments || moments->size == columns) && "moments of other inputs");
+  assert((mask.empty() || mask.size() == weights.size()) && "another mask");
+  assert((mask.empty() || hasExactZero(format)) && "zeros that it has not");
   Problem problem(columns, format, options, moments);
   EncodedMatrix encoded;
   encoded.planes.resize(format, rows * columns);
@@ -235,12 +258,13 @@ EncodedMatrix encodeMatrix(ArrayRef<float> weights, int64_t rows,
   int64_t panels = (rows + kLanes - 1) / kLanes;
   std::vector<std::pair<double, double>> norms(panels);
   forEach(panels, options.threads, [&](int64_t i) {
-    Panel panel = readPanel(problem, weights, rows, i * kLanes);
+    Panel panel = readPanel(problem, weights, mask, rows, i * kLanes);
     roundPanel(problem, panel);
     writePanel(problem, panel, rows, i * kLanes, encoded.planes);
     Columns errors;
     getErrors(problem, panel, errors);
-    norms[i] = {getNorm(problem, errors), getNorm(problem, panel.weights)};
+    norms[i] = {getNorm(problem.moments, problem.importance, errors),
+                getNorm(problem.moments, problem.importance, panel.weights)};
   });
   double error = 0, norm = 0;
   for (auto [panelError, panelNorm] : norms) {
@@ -250,6 +274,55 @@ EncodedMatrix encodeMatrix(ArrayRef<float> weights, int64_t rows,
   encoded.norm = norm / problem.factor;
   encoded.error = norm > 0 ? std::sqrt(std::max(0.0, error / norm)) : 0;
   return encoded;
+}
+
+bool hasExactZero(const BlockFormat &format) {
+  if (format.hasMinimum())
+    return false;
+  Levels levels(format);
+  if (format.zeroBits)
+    return levels.low() <= 0 &&
+           levels.high() >= float((1u << format.zeroBits) - 1);
+  Lanes zero = splat(0);
+  levels.round(zero);
+  return zero[0] == 0;
+}
+
+double getRelativeError(ArrayRef<float> weights, ArrayRef<float> changed,
+                        int64_t rows, int64_t columns,
+                        const InputMoments *moments, unsigned threads) {
+  assert(weights.size() == changed.size() && "of another size");
+  std::vector<double> diagonal = getDiagonal(columns, moments);
+  double largest = *llvm::max_element(diagonal),
+         factor = largest > 0 ? 1 / largest : 1; // squares of f32 stay finite
+  std::vector<float> scaled;
+  for (double value : diagonal)
+    scaled.push_back(float(value * factor));
+  Columns importance = splatAll(scaled);
+  SquareMatrix products;
+  if (moments)
+    for (double value : moments->products)
+      products.push_back(float(value * factor));
+  int64_t panels = (rows + kLanes - 1) / kLanes;
+  std::vector<std::pair<double, double>> norms(panels);
+  forEach(panels, threads, [&](int64_t i) {
+    Columns errors(columns, splat(0)), values(columns, splat(0));
+    for (int64_t row = i * kLanes, e = std::min(rows, row + kLanes); row < e;
+         ++row)
+      for (int64_t k = 0; k < columns; ++k) {
+        float value = weights[row * columns + k];
+        values[k][row % kLanes] = value;
+        errors[k][row % kLanes] = value - changed[row * columns + k];
+      }
+    norms[i] = {getNorm(products, importance, errors),
+                getNorm(products, importance, values)};
+  });
+  double error = 0, norm = 0;
+  for (auto [panelError, panelNorm] : norms) {
+    error += panelError;
+    norm += panelNorm;
+  }
+  return norm > 0 ? std::sqrt(std::max(0.0, error / norm)) : 0;
 }
 
 } // namespace pare::encode

@@ -78,13 +78,28 @@ struct EncodedMatrix {
   double norm = 0; ///< tr(W H Wᵀ), by which the square is relative
 };
 
+/// Whether a weight can be exactly 0 whatever its group's scale is.
+bool hasExactZero(const BlockFormat &format);
+
 /// Codes of weights [rows, columns] (row-major, finite), groups along columns.
 /// `columns` is a multiple of format.scaleGroup(); `moments` may be null. The
 /// same bytes for any number of threads and on every CPU.
+///
+/// `mask`, [rows, columns] or empty, is 0 for weights that become exactly 0;
+/// the format hasExactZero. What they did is lost as a rounding error is, so
+/// that methods which correct those make up for it too (SparseGPT, Frantar and
+/// Alistarh 2023, section 3.5).
 EncodedMatrix encodeMatrix(llvm::ArrayRef<float> weights, int64_t rows,
                            int64_t columns, const BlockFormat &format,
                            const EncodeOptions &options,
-                           const InputMoments *moments = nullptr);
+                           const InputMoments *moments = nullptr,
+                           llvm::ArrayRef<uint8_t> mask = {});
+
+/// EncodedMatrix::error of any weights [rows, columns] in place of others.
+double getRelativeError(llvm::ArrayRef<float> weights,
+                        llvm::ArrayRef<float> changed, int64_t rows,
+                        int64_t columns, const InputMoments *moments = nullptr,
+                        unsigned threads = 1);
 
 } // namespace pare::encode
 

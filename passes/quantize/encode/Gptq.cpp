@@ -86,15 +86,19 @@ Columns getUpdated(const Feedback &feedback, int64_t columns,
   return updated;
 }
 
-void roundByGptq(const Problem &problem, Panel &panel) {
+/// One pass over the inputs of a panel. Of each, in the order of feedback,
+/// choose(column, weight, decoded) is told the weight with errors before it
+/// made up for and says what stands in its place. Scales are chosen on the way
+/// unless `isStatic`.
+static void
+sweep(const Problem &problem, Panel &panel,
+      llvm::function_ref<void(int64_t, const Lanes &, Lanes &)> choose,
+      bool isStatic) {
   constexpr int64_t kBlock = 128;
   const Feedback &feedback = problem.feedback;
   ArrayRef<int64_t> order = feedback.order;
   int64_t columns = problem.columns, perScale = problem.format().scaleGroup();
-  bool isStatic = problem.options.actOrder,
-       isAsymmetric = !feedback.asymmetry.empty();
-  if (isStatic)
-    fitScales(problem, panel);
+  bool isAsymmetric = !feedback.asymmetry.empty();
 
   // Of each input the weight to stand for (target), the weight with errors
   // before it made up for (rest, without those of its own block) and the error
@@ -114,6 +118,9 @@ void roundByGptq(const Problem &problem, Panel &panel) {
         Columns group = getUpdated(feedback, columns, target, rest, errors,
                                    begin, j, perScale);
         GroupData data = getGroup(problem, rest.data(), j / perScale);
+        if (!panel.stays.empty())
+          for (int64_t k = 0; k < perScale; ++k)
+            multiply(group[k], panel.stays[j + k]);
         data.weights = group.data();
         problem.fitter.fit(data, j / perScale, panel.scales);
       }
@@ -129,10 +136,8 @@ void roundByGptq(const Problem &problem, Panel &panel) {
       }
       addProducts(row + begin, columns, 1, errors.data() + begin, j - begin,
                   &rest[j]);
-      const GroupScale &scale = panel.scaleOf(problem, column);
-      Lanes &value = panel.values[column], decoded;
-      scale.round(problem.fitter.levels(), rest[j], value);
-      scale.decode(value, decoded);
+      Lanes decoded;
+      choose(column, rest[j], decoded);
       for (int lane = 0; lane < kLanes; ++lane)
         errors[j][lane] = target[j][lane] - decoded[lane];
       if (isAsymmetric)
@@ -153,6 +158,33 @@ void roundByGptq(const Problem &problem, Panel &panel) {
         rest[end + j][lane] += shift[j][lane];
       }
   }
+}
+
+void roundByGptq(const Problem &problem, Panel &panel) {
+  bool isStatic = problem.options.actOrder;
+  // Weights that stay get what those that go did: scales must reach them.
+  if (isStatic && !panel.stays.empty())
+    sweep(
+        problem, panel,
+        [&](int64_t column, const Lanes &weight, Lanes &decoded) {
+          decoded = weight;
+          multiply(decoded, panel.stays[column]);
+          panel.kept[column] = decoded;
+        },
+        /*isStatic=*/true);
+  if (isStatic)
+    fitScales(problem, panel);
+  sweep(
+      problem, panel,
+      [&](int64_t column, const Lanes &rest, Lanes &decoded) {
+        Lanes weight = rest;
+        if (!panel.stays.empty())
+          multiply(weight, panel.stays[column]);
+        const GroupScale &scale = panel.scaleOf(problem, column);
+        scale.round(problem.fitter.levels(), weight, panel.values[column]);
+        scale.decode(panel.values[column], decoded);
+      },
+      isStatic);
 }
 
 } // namespace pare::encode

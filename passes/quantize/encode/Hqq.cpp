@@ -123,7 +123,7 @@ void roundByHqq(const Problem &problem, Panel &panel) {
   }
   int64_t perScale = format.scaleGroup();
   for (int64_t s = 0; s < problem.columns / perScale; ++s) {
-    GroupData data = getGroup(problem, panel.weights.data(), s);
+    GroupData data = getGroup(problem, panel.toRound().data(), s);
     std::vector<GroupScale> ideal;
     for (int64_t k = 0; k < perScale; k += format.group) {
       GroupData group = data.slice(k, format.group);

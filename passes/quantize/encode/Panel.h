@@ -40,11 +40,19 @@ struct Problem {
   bool hasMoments() const { return !moments.empty(); }
 };
 
+inline void multiply(Lanes &lanes, const Lanes &by) { vec(lanes) *= vec(by); }
+
 /// Sixteen rows; columns in the order of memory.
 struct Panel {
   Columns weights;
   Columns values; ///< the levels that were chosen
   PanelScales scales;
+  /// 1, or 0 for weights that become 0, and weights with zeros for those; both
+  /// are empty where there are none.
+  Columns stays, kept;
+
+  /// What there is to round, and to choose scales for.
+  const Columns &toRound() const { return stays.empty() ? weights : kept; }
 
   GroupScale &scaleOf(const Problem &problem, int64_t column) {
     return scales.groups[column / problem.format().group];

@@ -2,6 +2,7 @@
 #include "passes/quantize/encode/Awq.h"
 #include "passes/quantize/encode/Levels.h"
 #include <cmath>
+#include <map>
 #include <numeric>
 
 using namespace pare;
@@ -19,10 +20,10 @@ EncodeOptions makeOptions(RoundMethod method) {
 
 EncodedMatrix encode(ArrayRef<float> weights, int64_t rows,
                      const BlockFormat &format, const EncodeOptions &options,
-                     const Moments &moments) {
+                     const Moments &moments, ArrayRef<uint8_t> mask = {}) {
   InputMoments inputs = moments.get();
   return encodeMatrix(weights, rows, weights.size() / rows, format, options,
-                      &inputs);
+                      &inputs, mask);
 }
 
 /// The code whose weight is nearest to `weight`.
@@ -50,12 +51,15 @@ uint8_t getNearestCode(const BlockFormat &format, const DecodedScale &scale,
 /// (Frantar and Alistarh 2022, equations 3 and 4; GPTQ's order): after each
 /// weight the others move by -(w_q - ŵ_q) / [H⁻¹]_qq · H⁻¹_{:,q}, and q leaves
 /// H⁻¹. With `cross`, also by w_q C[q, F] (H_FF)⁻¹ over what is left (GPTAQ, Li
-/// et al. 2025), the inverse taken anew in each step.
+/// et al. 2025), the inverse taken anew in each step. Where `mask` is 0, 0
+/// takes the place of rounding (SparseGPT, Frantar and Alistarh 2023,
+/// section 3.5).
 std::vector<uint8_t> roundByObq(const BlockFormat &format,
                                 ArrayRef<DecodedScale> scales,
                                 Eigen::RowVectorXd weights,
                                 const Matrix &hessian, const Matrix &cross,
-                                ArrayRef<int64_t> order) {
+                                ArrayRef<int64_t> order,
+                                ArrayRef<uint8_t> mask = {}) {
   int64_t size = weights.size();
   Eigen::MatrixXd inverse = hessian.inverse();
   std::vector<uint8_t> codes(size);
@@ -63,7 +67,8 @@ std::vector<uint8_t> roundByObq(const BlockFormat &format,
     int64_t q = order[i];
     const DecodedScale &scale = scales[q / format.group];
     double current = weights[q];
-    codes[q] = getNearestCode(format, scale, current);
+    bool stays = mask.empty() || mask[q];
+    codes[q] = getNearestCode(format, scale, stays ? current : 0);
     double rounded =
         scale.scale * (format.getValue(codes[q]) - scale.zero) + scale.minimum;
     weights -= (current - rounded) / inverse(q, q) * inverse.row(q);
@@ -89,8 +94,16 @@ std::vector<int64_t> getActOrder(const Matrix &hessian) {
   return order;
 }
 
+/// About half of `count`.
+std::vector<uint8_t> makeMask(int64_t count, unsigned seed) {
+  std::vector<uint8_t> mask;
+  for (float value : normal(count, seed))
+    mask.push_back(value > 0);
+  return mask;
+}
+
 void expectObq(const BlockFormat &format, int64_t columns, bool actOrder,
-               bool asymmetric) {
+               bool asymmetric, bool isMasked = false) {
   constexpr int64_t kRows = 6;
   std::vector<float> weights = normal(kRows * columns, 21);
   Matrix inputs = correlatedInputs(columns, 4 * columns, 22);
@@ -101,7 +114,11 @@ void expectObq(const BlockFormat &format, int64_t columns, bool actOrder,
   EncodeOptions options = makeOptions(RoundMethod::Gptq);
   options.actOrder = actOrder;
   options.damping = 0;
-  BlockPlanes planes = encode(weights, kRows, format, options, moments).planes;
+  std::vector<uint8_t> mask;
+  if (isMasked)
+    mask = makeMask(kRows * columns, 24);
+  BlockPlanes planes =
+      encode(weights, kRows, format, options, moments, mask).planes;
   std::vector<DecodedScale> scales = decodeScales(format, planes);
   std::vector<int64_t> order = getActOrder(moments.products);
   if (!actOrder)
@@ -111,7 +128,9 @@ void expectObq(const BlockFormat &format, int64_t columns, bool actOrder,
     std::vector<uint8_t> expected =
         roundByObq(format, ArrayRef(scales).slice(row * groups, groups),
                    toMatrix(weights, kRows).row(row), moments.products,
-                   moments.cross, order);
+                   moments.cross, order,
+                   isMasked ? ArrayRef(mask).slice(row * columns, columns)
+                            : ArrayRef<uint8_t>());
     EXPECT_EQ(ArrayRef<uint8_t>(expected),
               ArrayRef(planes.codes).slice(row * columns, columns))
         << "row " << row;
@@ -478,6 +497,71 @@ TEST(EncodeHqq, SymmetricFormatsAreRoundedToNearest) {
           .planes.codes,
       encodeMatrix(weights, 16, 64, format, makeOptions(RoundMethod::Nearest))
           .planes.codes);
+}
+
+//===----------------------------------------------------------------------===//
+// Masks
+//===----------------------------------------------------------------------===//
+
+TEST(EncodeMask, GptqIsSparseGptsJointSweep) {
+  expectObq(*findBlockFormat("q4_0"), 160, /*actOrder=*/true, false, true);
+  expectObq(*findBlockFormat("q4_0"), 160, /*actOrder=*/false, true, true);
+  expectObq(*findBlockFormat("uint4_g32"), 160, /*actOrder=*/true, false, true);
+  expectObq(*findBlockFormat("int4_g32_k6x64"), 128, /*actOrder=*/true, true,
+            true);
+}
+
+TEST(EncodeMask, ZerosAreExactInAllMethods) {
+  constexpr int64_t kRows = 18, kColumns = 256;
+  std::vector<float> weights = normal(kRows * kColumns, 131);
+  for (size_t i = 0; i < weights.size(); i += 3)
+    weights[i] = std::abs(weights[i]); // zero points off the middle
+  std::vector<uint8_t> mask = makeMask(kRows * kColumns, 132);
+  Moments moments(correlatedInputs(kColumns, 600, 133));
+  InputMoments inputs = moments.get();
+  for (llvm::StringRef name :
+       {"uint4_g32", "uint2_g64", "int3_g32", "int4_g32_k6x64", "nf4_g64",
+        "fp8_e4m3_g32", "ternary_g32", "q8_0", "q6_k"}) {
+    const BlockFormat &format = *findBlockFormat(name);
+    std::map<RoundMethod, double> errors;
+    for (RoundMethod method :
+         {RoundMethod::Nearest, RoundMethod::Hqq, RoundMethod::Gptq,
+          RoundMethod::GptqDescent, RoundMethod::AutoRound}) {
+      EncodedMatrix encoded =
+          encode(weights, kRows, format, makeOptions(method), moments, mask);
+      Matrix decoded = decode(format, encoded.planes, kRows);
+      int64_t others = 0;
+      for (int64_t i = 0; i < kRows * kColumns; ++i) {
+        if (!mask[i])
+          EXPECT_EQ(decoded.data()[i], 0) << name.str() << " at " << i;
+        others += mask[i] && decoded.data()[i] != 0;
+      }
+      EXPECT_GT(others, kRows * kColumns / 6) << name.str();
+      // Zeros count as errors.
+      Matrix all = toMatrix(weights, kRows);
+      double error = std::sqrt(getObjective(all - decoded, moments.products) /
+                               getObjective(all, moments.products));
+      EXPECT_NEAR(encoded.error, error, 1e-4 * error) << name.str();
+      std::vector<float> changed(decoded.data(),
+                                 decoded.data() + decoded.size());
+      EXPECT_NEAR(getRelativeError(weights, changed, kRows, kColumns, &inputs),
+                  error, 1e-4 * error);
+      errors[method] = error;
+    }
+    EXPECT_LT(errors[RoundMethod::Gptq], 0.8 * errors[RoundMethod::Nearest])
+        << name.str();
+    EXPECT_LE(errors[RoundMethod::GptqDescent], errors[RoundMethod::Gptq])
+        << name.str();
+    EXPECT_LE(errors[RoundMethod::AutoRound], errors[RoundMethod::Nearest])
+        << name.str();
+  }
+}
+
+TEST(EncodeMask, FormatsWithoutZero) {
+  for (llvm::StringRef name : {"q4_1", "q4_k", "iq4_nl", "uint4_g32_k6x256"})
+    EXPECT_FALSE(hasExactZero(*findBlockFormat(name))) << name.str();
+  for (llvm::StringRef name : {"q4_0", "int4_g32_k6x256", "uint8_g16"})
+    EXPECT_TRUE(hasExactZero(*findBlockFormat(name))) << name.str();
 }
 
 //===----------------------------------------------------------------------===//

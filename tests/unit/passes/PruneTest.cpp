@@ -1,6 +1,8 @@
 #include "passes/prune/Prune.h"
 #include "EncodeData.h"
+#include "llvm/ADT/STLExtras.h"
 #include <cmath>
+#include <map>
 
 using namespace pare;
 using namespace pare::prune;
@@ -152,6 +154,59 @@ TEST(Prune, ErrorsFallWithWhatMethodsKnow) {
     EXPECT_LT(ria, 0.95 * magnitude);
     EXPECT_LT(sparseGpt, 0.5 * wanda);
   }
+}
+
+TEST(Prune, SparsityIsParsedAndPrinted) {
+  for (llvm::StringRef text : {"50%", "12.5%", "2:4", "1:4", "4:8"}) {
+    auto parsed = parseSparsity(text);
+    ASSERT_TRUE(bool(parsed)) << llvm::toString(parsed.takeError());
+    EXPECT_EQ(toString(*parsed), text.str());
+  }
+  EXPECT_EQ(*parseSparsity("1:4"), (Sparsity{.keep = 1, .of = 4}));
+  EXPECT_EQ(parseSparsity("12.5%")->fraction, 0.125);
+  for (llvm::StringRef text : {"", "50", "0%", "100%", "-5%", "nan%", "4:4",
+                               "0:4", "2:", ":4", "2:4:8", "8:65", "2:4%"}) {
+    auto parsed = parseSparsity(text);
+    EXPECT_FALSE(bool(parsed)) << text.str();
+    if (!parsed)
+      EXPECT_NE(llvm::toString(parsed.takeError()).find("expected"),
+                std::string::npos);
+  }
+}
+
+/// The authors' ways to compare: magnitudes and RIA over the matrix, Wanda by
+/// rows.
+TEST(Prune, MatrixByEachCriterion) {
+  constexpr int64_t kColumns = 64;
+  std::vector<float> weights = normal(kRows * kColumns, 61);
+  for (int64_t k = 0; k < kColumns; ++k)
+    weights[k] *= 10; // one row is larger than the others
+  Moments moments(correlatedInputs(kColumns, 300, 62));
+  encode::InputMoments inputs = moments.get();
+  std::map<Criterion, double> errors;
+  for (Criterion by : {Criterion::Magnitude, Criterion::Wanda, Criterion::Ria,
+                       Criterion::SparseGpt})
+    for (const Sparsity &sparsity :
+         {Sparsity{}, Sparsity{.keep = 2, .of = 4}}) {
+      PrunedMatrix pruned = pruneMatrix(weights, kRows, sparsity, by, &inputs);
+      EXPECT_EQ(llvm::count(pruned.mask, 0), kRows * kColumns / 2);
+      int64_t inFirst = 0;
+      for (int64_t i = 0; i < kRows * kColumns; ++i) {
+        EXPECT_EQ(pruned.mask[i] != 0, pruned.weights[i] != 0);
+        if (by != Criterion::SparseGpt && pruned.mask[i])
+          EXPECT_EQ(pruned.weights[i], weights[i]);
+        inFirst += i < kColumns && pruned.mask[i];
+      }
+      if (sparsity.of || by == Criterion::Wanda)
+        EXPECT_TRUE(by == Criterion::SparseGpt || inFirst == kColumns / 2);
+      else if (by == Criterion::Magnitude)
+        EXPECT_GT(inFirst, kColumns * 3 / 4);
+      if (sparsity.of)
+        errors[by] = encode::getRelativeError(weights, pruned.weights, kRows,
+                                              kColumns, &inputs);
+    }
+  EXPECT_LT(errors[Criterion::Wanda], errors[Criterion::Magnitude]);
+  EXPECT_LT(errors[Criterion::SparseGpt], errors[Criterion::Wanda]);
 }
 
 } // namespace
