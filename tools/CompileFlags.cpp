@@ -37,7 +37,8 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
           cl::sub(command)),
       rules("rule", cl::value_desc("pattern=format"),
             cl::desc("Another format for weights by name or pattern, as in "
-                     "'lm_head*=int8'; the last that matches counts"),
+                     "'lm_head*=int8', another share that goes, '*.0.*=25%', "
+                     "or both, 'v*=int4+2:4'; the last that matches counts"),
             cl::sub(command)),
       recipe("recipe", cl::init(Recipe::Balanced),
              cl::desc("How much work goes into weights of few bits"),
@@ -65,12 +66,27 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                        "language model, else squared error of outputs, as in "
                        "0.5%"),
               cl::sub(command)),
-      prune("prune", cl::CommaSeparated, cl::value_desc("ffn=25%,layers=6,…"),
+      prune("prune", cl::CommaSeparated,
+            cl::value_desc("ffn=25%,layers=6,50%,2:4,…"),
             cl::desc("Parts to leave out, as a share of each layer's or a "
                      "number: layers, heads, ffn (hidden units), filters (of "
-                     "convolutions); chosen and made up for by --calibrate's "
-                     "samples"),
+                     "convolutions); or single weights of products, as a share "
+                     "or as how many of how many stay; chosen and made up for "
+                     "by --calibrate's samples"),
             cl::sub(command)),
+      pruneBy("prune-by", cl::init(prune::Criterion::SparseGpt),
+              cl::desc("Which single weights go"),
+              cl::values(
+                  clEnumValN(prune::Criterion::Magnitude, "magnitude",
+                             "the smallest (default without samples)"),
+                  clEnumValN(prune::Criterion::Wanda, "wanda",
+                             "the smallest times their input's norm, by rows"),
+                  clEnumValN(prune::Criterion::Ria, "ria",
+                             "likewise, relative to their row and column"),
+                  clEnumValN(prune::Criterion::SparseGpt, "sparsegpt",
+                             "those that others can make up for, which do "
+                             "(default with samples)")),
+              cl::sub(command)),
       method("method", cl::init(encode::RoundMethod::GptqDescent),
              cl::desc("How weights of few bits are rounded; all but the first "
                       "two look at --calibrate's samples (default: the "
@@ -89,6 +105,17 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                  clEnumValN(encode::RoundMethod::AutoRound, "autoround",
                             "offsets of roundings learned by signed "
                             "gradients")),
+             cl::sub(command)),
+      scales("scales", cl::init(encode::ScaleSearch::Mse),
+             cl::desc("How scales of weights of few bits are chosen before "
+                      "weights are rounded"),
+             cl::values(clEnumValN(encode::ScaleSearch::MaxAbs, "maxabs",
+                                   "no weight is clipped"),
+                        clEnumValN(encode::ScaleSearch::Mse, "mse",
+                                   "least squared error (default)"),
+                        clEnumValN(encode::ScaleSearch::Output, "output",
+                                   "least error of the group's part of outputs "
+                                   "on samples")),
              cl::sub(command)),
       activations(
           "activations", cl::init(BlockActivations::Auto),
@@ -170,11 +197,22 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
 
 CompileOptions CompileFlags::get() {
   CompileOptions options;
-  options.weights = {quantize, rules, recipe, std::nullopt,
-                     bits,     size,  maxDrop};
+  WeightRequest &weights = options.weights;
+  weights.quantize = quantize;
+  weights.rules = rules;
+  weights.recipe = recipe;
+  weights.bits = bits;
+  weights.size = size;
+  weights.maxDrop = maxDrop;
   if (method.getNumOccurrences())
-    options.weights.method = method;
-  options.prune = prune;
+    weights.method = method;
+  if (scales.getNumOccurrences())
+    weights.scales = scales;
+  if (pruneBy.getNumOccurrences())
+    weights.pruneBy = pruneBy;
+  for (const std::string &part : prune)
+    (StringRef(part).contains('=') ? options.prune : weights.prune)
+        .push_back(part);
   options.activations = activations;
   options.target = target;
   options.shapes = shapes;
@@ -195,6 +233,8 @@ CompileOptions CompileFlags::get() {
       options.calibrationFlag = ("--" + flag.ArgStr).str();
   if (method.getNumOccurrences())
     options.methodFlag = "--method";
+  else if (scales.getNumOccurrences())
+    options.methodFlag = "--scales";
   else if (recipe.getNumOccurrences())
     options.methodFlag = "--recipe";
   options.kernels = kernels;
@@ -210,7 +250,9 @@ std::string CompileFlags::findGiven(StringRef except) {
                                                           size,
                                                           maxDrop,
                                                           prune,
+                                                          pruneBy,
                                                           method,
+                                                          scales,
                                                           activations,
                                                           target,
                                                           context,

@@ -37,7 +37,9 @@ private:
   llvm::cl::opt<Recipe> recipe;
   llvm::cl::opt<std::string> bits, size, maxDrop;
   llvm::cl::list<std::string> prune;
+  llvm::cl::opt<prune::Criterion> pruneBy;
   llvm::cl::opt<encode::RoundMethod> method;
+  llvm::cl::opt<encode::ScaleSearch> scales;
   llvm::cl::opt<BlockActivations> activations;
   llvm::cl::opt<std::string> target;
   llvm::cl::list<std::string> shapes;

@@ -118,15 +118,14 @@ static Error checkFlags(const CompileOptions &options) {
   if (!options.calibrationFlag.empty() && !calibrates)
     return createStringError(options.calibrationFlag +
                              " is for --calibrate: say with it on what");
-  bool hasFormats = weights.quantize != "int8" || !weights.rules.empty();
-  if (!options.methodFlag.empty() && !(isActive(weights) && hasFormats))
+  if (!options.methodFlag.empty() && !hasFormats(weights))
     return createStringError(options.methodFlag +
                              " is for weights in blocks: give --quantize with "
                              "another format than int8, --bits or --rule");
   if (calibrates && options.prune.empty() && !usesSamples(weights))
     return createStringError("--calibrate is for methods that look at samples: "
-                             "leave it out, or take another --method or "
-                             "--recipe");
+                             "leave it out, or take another --method, "
+                             "--recipe or --prune-by");
   if (!options.keepFloat.empty() && weights.quantize != "int8")
     return createStringError("--keep-float is for --quantize int8; elsewhere "
                              "use --rule PATTERN=none");
@@ -186,7 +185,8 @@ Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
   importOptions->cache = options.cache;
   importOptions->adapters = options.adapters;
   importOptions->adapterMode = options.adapterMode;
-  if (Error error = apply(options.weights, pipeline))
+  if (Error error =
+          apply(options.weights, !options.calibration.paths.empty(), pipeline))
     return error;
   for (StringRef part : options.prune)
     if (Error error = parsePrune(part, pipeline.prune))
@@ -284,6 +284,28 @@ Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
   return Error::success();
 }
 
+/// Of weights that were pruned and then quantized, what became of them in the
+/// end, with both reasons.
+static void mergeDecisions(std::vector<TensorDecision> &decisions) {
+  StringMap<TensorDecision> earlier;
+  std::vector<TensorDecision> merged;
+  for (TensorDecision &decision : reverse(decisions)) {
+    auto [it, isNew] = earlier.try_emplace(decision.tensor, decision);
+    if (isNew)
+      continue;
+    if (decision.zeros > 0) {
+      it->second.zeros = decision.zeros;
+      it->second.reason = decision.reason + "; " + it->second.reason;
+    }
+  }
+  for (TensorDecision &decision : decisions)
+    if (auto it = earlier.find(decision.tensor); it != earlier.end()) {
+      merged.push_back(std::move(it->second));
+      earlier.erase(it);
+    }
+  decisions = std::move(merged);
+}
+
 Expected<CompileResult> compileModel(const CompileOptions &options,
                                      Console &console) {
   CompileResult result;
@@ -311,6 +333,8 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   if (Error error = runPasses(*model->module, prepared.pipeline, options.model))
     return std::move(error);
   phases.finish("passes");
+  if (options.weights.quantize == "int8" && !options.weights.prune.empty())
+    mergeDecisions(result.decisions);
 
   result.pruned = std::move(prepared.pruned);
   info.metadata = describe(options, *model, result.decisions, result.pruned);

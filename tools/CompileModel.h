@@ -16,13 +16,13 @@ struct CompileOptions {
   std::string model, output;
   std::string target = "host";
   WeightRequest weights;
-  std::vector<std::string> prune; ///< "ffn=25%", …
+  std::vector<std::string> prune; ///< parts of layers: "ffn=25%", …
   BlockActivations activations = BlockActivations::Auto;
   emit::OutputKind kind = emit::OutputKind::Executable;
   std::vector<std::string> shapes, images, keepFloat;
   CalibrationOptions calibration;
-  /// What was given of --method and of --calibrate-…, as on the command line;
-  /// for errors. Empty: nothing.
+  /// What was given of --method, --scales and of --calibrate-…, as on the
+  /// command line; for errors. Empty: nothing.
   std::string methodFlag, calibrationFlag;
   cpu::Providers kernels = cpu::Providers::Generated;
   std::string timings; ///< table of kernel times; empty: the one that ships

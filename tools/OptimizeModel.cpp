@@ -16,12 +16,16 @@ static Error checkOptions(const CompileOptions &options) {
       {options.kernels != cpu::Providers::Generated, "--kernels"},
       {!options.timings.empty(), "--timings"},
       {options.target != "host", "--target"},
-      {!options.prune.empty(), "--prune"},
+      {!options.prune.empty(), "--prune of parts of layers"},
   };
   for (auto [given, name] : ofArtifacts)
     if (given)
       return createStringError(name + " is for pare compile: the result runs "
                                       "elsewhere");
+  if (!options.weights.prune.empty() && options.weights.quantize == "none")
+    return createStringError("--prune " + options.weights.prune.front() +
+                             " without --quantize would leave weights as large "
+                             "as they are: name a format with --quantize");
   if (hasBudget(options.weights))
     return createStringError("--bits, --size, --max-drop and --recipe best "
                              "choose among formats that other runtimes have "
@@ -76,7 +80,8 @@ Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
     return createStringError("--quantize int8: " + (*exporter)->name() +
                              " has no such scale per channel; use int8_g32");
   PipelineOptions asked;
-  if (Error error = apply(options.weights, asked))
+  if (Error error =
+          apply(options.weights, !options.calibration.paths.empty(), asked))
     return std::move(error);
   if (Error error =
           checkFormats(**exporter, asked.formats, options.weights.quantize))

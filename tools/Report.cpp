@@ -116,22 +116,38 @@ json::Value toJson(ArrayRef<TensorDecision> decisions) {
                                 {"bytes_before", int64_t(d.bytesBefore)},
                                 {"bytes_after", int64_t(d.bytesAfter)},
                                 {"reason", d.reason},
-                                {"weight_error", d.error}});
+                                {"weight_error", d.error},
+                                {"zeros", d.zeros}});
   return rows;
 }
 
 void printDecisions(ArrayRef<TensorDecision> decisions) {
   if (decisions.empty())
     return;
-  Table table(
-      {"tensor", "shape", "format", "before", "after", "error", "reason"},
-      {1, 2, 6});
+  bool isPruned =
+      any_of(decisions, [](const TensorDecision &d) { return d.zeros > 0; });
+  std::vector<std::string> heads = {"tensor", "shape", "format", "before",
+                                    "after",  "error", "reason"};
+  if (isPruned)
+    heads.insert(heads.end() - 1, "zeros");
+  Table table(heads, {1, 2, unsigned(heads.size() - 1)});
   for (const TensorDecision &d : decisions) {
-    table.add({d.tensor, printShape(d.shape), d.format,
-               formatBytes(d.bytesBefore), formatBytes(d.bytesAfter),
-               d.error > 0 ? formatv("{0:f5}", d.error).str() : "0", d.reason});
+    std::vector<std::string> row = {
+        d.tensor,
+        printShape(d.shape),
+        d.format,
+        formatBytes(d.bytesBefore),
+        formatBytes(d.bytesAfter),
+        d.error > 0 ? formatv("{0:f5}", d.error).str() : "0"};
+    if (isPruned)
+      row.push_back(formatv("{0:f1}%", 100 * d.zeros));
+    row.push_back(d.reason);
+    table.add(std::move(row));
   }
   table.print(outs());
+  if (isPruned)
+    outs() << "zeros save neither bytes nor time: kernels and files are of "
+              "dense weights\n";
 }
 
 json::Value toJson(const PruneReport &pruned) {

@@ -46,9 +46,14 @@ bool hasBudget(const WeightRequest &request) {
 }
 
 bool isActive(const WeightRequest &request) {
-  return request.quantize != "none" || !request.rules.empty() ||
-         !request.bits.empty() || !request.size.empty() ||
-         !request.maxDrop.empty();
+  return request.quantize == "int8" || hasFormats(request) ||
+         !request.prune.empty();
+}
+
+bool hasFormats(const WeightRequest &request) {
+  return (request.quantize != "none" && request.quantize != "int8") ||
+         !request.rules.empty() || !request.bits.empty() ||
+         !request.size.empty() || !request.maxDrop.empty();
 }
 
 std::string describe(const WeightRequest &request) {
@@ -69,7 +74,12 @@ static encode::RoundMethod getMethod(const WeightRequest &request) {
 
 bool usesSamples(const WeightRequest &request) {
   encode::RoundMethod method = getMethod(request);
-  return request.quantize == "int8" || hasBudget(request) ||
+  bool prunes =
+      !request.prune.empty() && request.pruneBy != prune::Criterion::Magnitude;
+  if (!hasFormats(request) && request.quantize != "int8")
+    return prunes;
+  return request.quantize == "int8" || hasBudget(request) || prunes ||
+         request.scales == encode::ScaleSearch::Output ||
          (method != encode::RoundMethod::Nearest &&
           method != encode::RoundMethod::Hqq);
 }
@@ -141,7 +151,69 @@ parseBudget(const WeightRequest &request, const WeightOptions &options) {
   return budget;
 }
 
-Error apply(const WeightRequest &request, PipelineOptions &options) {
+/// "FORMAT+SPARSITY", or one of both, of a rule.
+static Error parseChange(StringRef option, StringRef text, FormatRule &rule) {
+  auto [name, sparsity] = text.split('+');
+  bool isSparsityAlone = name.ends_with("%") || name.contains(':');
+  if (sparsity.empty() && isSparsityAlone)
+    std::swap(name, sparsity);
+  if (!name.empty()) {
+    Expected<std::string> format = parseFormat(option, name);
+    if (!format)
+      return format.takeError();
+    rule.format = std::move(*format);
+  }
+  if (sparsity.empty())
+    return Error::success();
+  if (sparsity == "0%") {
+    rule.sparsity = prune::Sparsity{0, 0, 0};
+    return Error::success();
+  }
+  Expected<prune::Sparsity> parsed = prune::parseSparsity(sparsity);
+  if (!parsed)
+    return createStringError(option + ": " + toString(parsed.takeError()));
+  rule.sparsity = *parsed;
+  return Error::success();
+}
+
+/// What --prune says of single weights.
+static Error applyPruning(const WeightRequest &request, bool hasSamples,
+                          WeightOptions &options) {
+  if (request.prune.size() > 1)
+    return createStringError("--prune " + request.prune[0] + " and --prune " +
+                             request.prune[1] +
+                             " both say how many weights go: give one of them, "
+                             "or --rule PATTERN=50% for single ones");
+  if (!request.prune.empty()) {
+    Expected<prune::Sparsity> sparsity =
+        prune::parseSparsity(request.prune.front());
+    if (!sparsity)
+      return createStringError("--prune " + toString(sparsity.takeError()) +
+                               "; parts of layers are named, as in ffn=25%");
+    options.sparsity = *sparsity;
+  }
+  bool prunes = options.sparsity || any_of(options.rules, [](const auto &rule) {
+                  return rule.sparsity && *rule.sparsity != prune::Sparsity{0};
+                });
+  if (request.pruneBy && !prunes)
+    return createStringError("--prune-by is for single weights: say with "
+                             "--prune how many go, as in 50% or 2:4");
+  options.criterion = request.pruneBy.value_or(
+      hasSamples ? prune::Criterion::SparseGpt : prune::Criterion::Magnitude);
+  if (prunes && !hasSamples && options.criterion != prune::Criterion::Magnitude)
+    return createStringError("--prune-by " +
+                             prune::getName(options.criterion).lower() +
+                             " looks at samples: give them with --calibrate");
+  if (prunes && hasBudget(request))
+    return createStringError("--prune of single weights needs formats with an "
+                             "exact zero, which --bits, --size, --max-drop and "
+                             "--recipe best do not keep to: name one with "
+                             "--quantize");
+  return Error::success();
+}
+
+Error apply(const WeightRequest &request, bool hasSamples,
+            PipelineOptions &options) {
   // 8 bits with one scale per channel have kernels of their own.
   if (request.quantize == "int8") {
     options.quantize = Quantization::Int8;
@@ -160,16 +232,22 @@ Error apply(const WeightRequest &request, PipelineOptions &options) {
     if (pattern.empty() || name.empty())
       return createStringError(option + ": expected PATTERN=FORMAT, as in "
                                         "'lm_head*=int8'");
-    Expected<std::string> format = parseFormat(option, name);
-    if (!format)
-      return format.takeError();
     Expected<GlobPattern> glob = GlobPattern::create(pattern);
     if (!glob)
       return createStringError(option + ": " + toString(glob.takeError()));
-    options.formats.rules.push_back(
-        {rule.str(), std::move(*glob), std::move(*format)});
+    FormatRule &made = options.formats.rules.emplace_back(
+        FormatRule{rule.str(), std::move(*glob), ""});
+    if (Error error = parseChange(option, name, made))
+      return error;
   }
   options.formats.encode.method = getMethod(request);
+  options.formats.encode.scales =
+      request.scales.value_or(encode::ScaleSearch::Mse);
+  if (request.scales == encode::ScaleSearch::Output && !hasSamples)
+    return createStringError("--scales output looks at samples: give them with "
+                             "--calibrate");
+  if (Error error = applyPruning(request, hasSamples, options.formats))
+    return error;
   Expected<std::optional<FormatBudget>> budget =
       parseBudget(request, options.formats);
   if (!budget)

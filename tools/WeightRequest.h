@@ -16,10 +16,14 @@ enum class Recipe {
 /// What was asked for, as given; empty texts: not given.
 struct WeightRequest {
   std::string quantize = "none";  ///< none, int8, or a format of blocks
-  std::vector<std::string> rules; ///< PATTERN=FORMAT
+  std::vector<std::string> rules; ///< PATTERN=FORMAT+SPARSITY, or one of both
   Recipe recipe = Recipe::Balanced;
   std::optional<encode::RoundMethod> method; ///< in place of the recipe's
-  std::string bits, size, maxDrop;           ///< at most one
+  std::optional<encode::ScaleSearch> scales;
+  /// Of single weights: "50%", "2:4"; at most one.
+  std::vector<std::string> prune;
+  std::optional<prune::Criterion> pruneBy;
+  std::string bits, size, maxDrop; ///< at most one
 };
 
 /// In one word or two, for reports: "int4_g32", "4.25 bits".
@@ -31,12 +35,17 @@ bool usesSamples(const WeightRequest &request);
 /// Whether formats are to be chosen weight by weight.
 bool hasBudget(const WeightRequest &request);
 
-/// Whether anything is to be quantized.
+/// Whether anything is to be quantized or pruned.
 bool isActive(const WeightRequest &request);
 
-/// Puts what was asked for into `options`. Fails, with the formats there are,
-/// where one is unknown, and where a rule is none.
-llvm::Error apply(const WeightRequest &request, PipelineOptions &options);
+/// Whether formats of blocks are asked for.
+bool hasFormats(const WeightRequest &request);
+
+/// Puts what was asked for into `options`; `hasSamples` says whether there will
+/// be calibration samples. Fails, with the formats there are, where one is
+/// unknown, where a rule is none, and where requests contradict each other.
+llvm::Error apply(const WeightRequest &request, bool hasSamples,
+                  PipelineOptions &options);
 
 } // namespace pare::tools
 

@@ -47,9 +47,9 @@ static llvm::cl::opt<bool>
                    llvm::cl::desc("Print what passes decided"));
 
 static llvm::cl::list<std::string>
-    prune("prune", llvm::cl::CommaSeparated,
-          llvm::cl::desc("What nn-prune-structure leaves out"),
-          llvm::cl::value_desc("ffn=50%,…"));
+    pruneParts("prune", llvm::cl::CommaSeparated,
+               llvm::cl::desc("What nn-prune-structure leaves out"),
+               llvm::cl::value_desc("ffn=50%,…"));
 
 /// The bytes of the weights of the graph at hand.
 static WeightStore store;
@@ -105,7 +105,7 @@ static void registerPasses() {
   registerPass([] { return createMergeMatMulsPass(&store); });
   registerPass([] {
     PruneOptions options;
-    for (StringRef part : prune)
+    for (StringRef part : pruneParts)
       llvm::cantFail(parsePrune(part, options));
     options.report = &pruned;
     return createPruneStructurePass(&store, std::move(options));

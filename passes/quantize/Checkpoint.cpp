@@ -287,6 +287,7 @@ std::optional<EncodedWeight> EncodedWeight::find(const Checkpoint &checkpoint,
   EncodedWeight weight;
   weight.error = llvm::bit_cast<double>(endian::read64le(facts));
   weight.hasMoments = facts[8] != 0;
+  weight.zeros = llvm::bit_cast<double>(endian::read64le(facts + 16));
   weight.part = std::move(part);
   return weight;
 }
@@ -295,6 +296,7 @@ llvm::Error EncodedWeight::save(const Checkpoint &checkpoint, size_t index) {
   uint8_t facts[kFactBytes] = {};
   endian::write64le(facts, llvm::bit_cast<uint64_t>(error));
   facts[8] = hasMoments;
+  endian::write64le(facts + 16, llvm::bit_cast<uint64_t>(zeros));
   auto saved =
       checkpoint.save(getWeightName(index), [&](llvm::raw_ostream &out) {
         out << llvm::toStringRef(ArrayRef<uint8_t>(facts))
@@ -310,14 +312,18 @@ llvm::Error EncodedWeight::save(const Checkpoint &checkpoint, size_t index) {
 llvm::Expected<std::string> EncodedWeight::addTo(WeightStore &store,
                                                  StringRef name,
                                                  RankedTensorType type,
-                                                 const BlockStorage &storage) {
+                                                 const BlockStorage *storage) {
   if (!part)
-    return store.addOwnedBlocks(name, type, storage, std::move(bytes));
+    return storage
+               ? store.addOwnedBlocks(name, type, *storage, std::move(bytes))
+               : store.addOwned(name, type, std::move(bytes));
   std::string unique = store.getUnusedName(name);
+  uint64_t offset = Checkpoint::Part::offset() + kFactBytes,
+           size = part->bytes().size() - kFactBytes;
   if (llvm::Error error =
-          store.addBlocks(unique, type, storage, part->file,
-                          Checkpoint::Part::offset() + kFactBytes,
-                          part->bytes().size() - kFactBytes))
+          storage ? store.addBlocks(unique, type, *storage, part->file, offset,
+                                    size)
+                  : store.addView(unique, type, part->file, offset, size))
     return std::move(error);
   return unique;
 }

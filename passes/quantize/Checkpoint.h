@@ -90,9 +90,10 @@ private:
   int lock; ///< descriptor of a locked file
 };
 
-/// A weight in blocks, or the part of a checkpoint that has it.
+/// A weight in blocks or of f32, or the part of a checkpoint that has it.
 struct EncodedWeight {
   double error = 0;
+  double zeros = 0;           ///< share of weights that pruning made 0
   bool hasMoments = false;    ///< whether its method saw inputs
   std::vector<uint8_t> bytes; ///< empty where the part has them
   std::optional<Checkpoint::Part> part = std::nullopt;
@@ -102,10 +103,11 @@ struct EncodedWeight {
                                            size_t index, uint64_t size);
   /// Moves the bytes to a part.
   llvm::Error save(const Checkpoint &checkpoint, size_t index);
-  /// Adds them to the store as addOwnedBlocks does; they are gone then.
+  /// Adds them to the store as addOwnedBlocks does, or where `storage` is null
+  /// as addOwned; they are gone then.
   llvm::Expected<std::string> addTo(WeightStore &store, llvm::StringRef name,
                                     mlir::RankedTensorType type,
-                                    const BlockStorage &storage);
+                                    const BlockStorage *storage);
 };
 
 /// A value of the float model and of the one quantized so far, per sample.

@@ -58,8 +58,9 @@ std::vector<int8_t> roundByGptq(ArrayRef<float> weights, ArrayRef<float> scales,
     for (int64_t k = begin; k < end; ++k) {
       for (int64_t c = 0; c < channels; ++c) {
         float w = rest(k, c), scale = scales[c];
-        float code = scale == 0 ? 0 : roundCode(w / scale);
-        codes[order[k] * channels + c] = int8_t(code);
+        int64_t at = order[k] * channels + c;
+        float code = scale == 0 || weights[at] == 0 ? 0 : roundCode(w / scale);
+        codes[at] = int8_t(code);
         errors(k - begin, c) = (w - code * scale) / factor(k, k);
       }
       int64_t left = end - k - 1;

@@ -11,7 +11,8 @@ namespace pare {
 /// 2022, algorithm 1): rows are rounded in order of falling second moment, and
 /// what each rounding did to the product's output is corrected in the rows that
 /// follow, blocks of 128 rows at a time. The Hessian is damped by 1% of its
-/// mean diagonal. `moments` are of the product's input, size() = inner.
+/// mean diagonal. Weights that are exactly 0, as pruning leaves them, stay 0.
+/// `moments` are of the product's input, size() = inner.
 std::vector<int8_t> roundByGptq(llvm::ArrayRef<float> weights,
                                 llvm::ArrayRef<float> scales,
                                 const SecondMoments &moments);

@@ -21,6 +21,7 @@ struct TensorDecision {
   uint64_t bytesAfter; ///< codes and scales
   std::string reason;  ///< why this format
   double error;        ///< as in WeightCodes; 0 where the weight is unchanged
+  double zeros = 0;    ///< share of weights that pruning made 0
 };
 
 /// Appends `decision` on a weight to `decisions`: once, or for a weight that

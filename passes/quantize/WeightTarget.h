@@ -4,6 +4,7 @@
 
 #include "frontend/ir/NN.h"
 #include "frontend/weights/WeightStore.h"
+#include "passes/prune/Prune.h"
 #include <optional>
 
 namespace pare {
@@ -13,8 +14,10 @@ namespace pare {
 struct WeightTarget {
   nn::WeightOp weight;
   llvm::SmallVector<mlir::OpOperand *> uses;
-  bool isTransposed;         ///< [inputs, outputs], else [outputs, inputs]
-  const BlockFormat *format; ///< null: not chosen yet
+  bool isTransposed; ///< [inputs, outputs], else [outputs, inputs]
+  /// Null: not chosen yet, or none: a pruned weight of f32.
+  const BlockFormat *format;
+  std::optional<prune::Sparsity> sparsity = std::nullopt;
   /// Where a budget chose the format: what rounding to nearest in it loses.
   std::optional<double> loss = std::nullopt;
 

@@ -20,27 +20,63 @@ static SmallVector<StringRef> getNames(nn::WeightOp weight) {
   return names;
 }
 
-llvm::Expected<std::string> WeightTargets::chooseFormat(nn::WeightOp weight,
-                                                        bool isTable) {
-  std::optional<std::string> chosen;
+static bool isTable(ArrayRef<OpOperand *> uses) {
+  return llvm::any_of(
+      uses, [](OpOperand *use) { return isa<nn::GatherOp>(use->getOwner()); });
+}
+
+/// Whether a product makes outputs of the model, but for what is done to single
+/// elements: a head.
+static bool isHead(OpOperand *use) {
+  if (!isa<nn::MatMulOp>(use->getOwner()))
+    return false;
+  SmallVector<Operation *> reached = {use->getOwner()};
+  while (!reached.empty())
+    for (Operation *user : reached.pop_back_val()->getResult(0).getUsers()) {
+      if (isa<func::ReturnOp>(user))
+        return true;
+      bool hasOther = llvm::count_if(user->getOperands(), [](Value operand) {
+                        return !operand.getDefiningOp<nn::ParamOp>() &&
+                               !operand.getDefiningOp<nn::ConstantOp>();
+                      }) > 1;
+      if (isa<nn::UnaryOp, nn::BinaryOp, nn::CastOp, nn::ReshapeOp, nn::SliceOp,
+              nn::SoftmaxOp>(user) &&
+          !hasOther)
+        reached.push_back(user);
+    }
+  return false;
+}
+
+llvm::Expected<WeightTargets::Choice>
+WeightTargets::choose(nn::WeightOp weight, ArrayRef<OpOperand *> uses) {
+  std::optional<Choice> chosen;
   StringRef first;
   for (StringRef name : getNames(weight)) {
     names.push_back(name.str());
-    std::string format = options.budget ? kChosen.str()
-                         : isTable      ? options.tables
-                                        : options.products;
+    Choice choice{options.budget  ? kChosen.str()
+                  : isTable(uses) ? options.tables
+                                  : options.products,
+                  std::nullopt};
+    if (!isTable(uses) && llvm::none_of(uses, isHead))
+      choice.sparsity = options.sparsity;
     for (auto [rule, matches] : llvm::zip_equal(options.rules, ruleMatches))
       if (rule.pattern.match(name)) {
-        format = rule.format;
+        if (!rule.format.empty())
+          choice.format = rule.format;
+        if (rule.sparsity)
+          choice.sparsity = rule.sparsity;
         ++matches;
       }
-    if (chosen && *chosen != format)
+    if (choice.sparsity && !choice.sparsity->of && !choice.sparsity->fraction)
+      choice.sparsity.reset();
+    if (chosen && *chosen != choice)
       return llvm::createStringError(
-          "'%s' and '%s' are one product here: give them one format",
-          first.str().c_str(), name.str().c_str());
+          "'%s' and '%s' are one product here: give them one %s",
+          first.str().c_str(), name.str().c_str(),
+          chosen->format != choice.format ? "format" : "sparsity");
     if (!chosen)
       first = name;
-    chosen = format;
+    chosen = std::move(choice);
   }
   return *chosen;
 }
@@ -71,10 +107,11 @@ static bool readsColumns(OpOperand *use) {
   return matmul && !matmul.getTransposeRhs();
 }
 
-/// Why `weight` cannot have blocks of `format`; nullopt: it can.
+/// Why a weight cannot have rows of groups of `steps` elements each; nullopt:
+/// it can.
 static std::optional<std::string> whyNot(ArrayRef<OpOperand *> uses,
                                          RankedTensorType type,
-                                         const BlockFormat &format) {
+                                         ArrayRef<unsigned> steps) {
   if (type.getRank() != 2)
     return "is no matrix";
   bool isTransposed = readsColumns(uses.front());
@@ -92,10 +129,10 @@ static std::optional<std::string> whyNot(ArrayRef<OpOperand *> uses,
       return "is used by rows and by columns";
   }
   int64_t inner = type.getDimSize(isTransposed ? 0 : 1);
-  if (inner % format.scaleGroup() != 0)
-    return llvm::formatv("rows of {0} are no multiples of {1}", inner,
-                         format.scaleGroup())
-        .str();
+  for (unsigned step : steps)
+    if (inner % step != 0)
+      return llvm::formatv("rows of {0} are no multiples of {1}", inner, step)
+          .str();
   return std::nullopt;
 }
 
@@ -111,7 +148,7 @@ static const BlockFormat *getSmallest(ArrayRef<OpOperand *> uses,
 
 void WeightTargets::record(nn::WeightOp weight, std::string format,
                            uint64_t bytesAfter, std::string reason,
-                           double error) {
+                           double error, double zeros) {
   auto type = cast<RankedTensorType>(weight.getType());
   const TensorData &data = weights.get(weight.getSymName());
   TensorDecision decision{getSourceName(weight).str(),
@@ -120,8 +157,66 @@ void WeightTargets::record(nn::WeightOp weight, std::string format,
                           data.bytes.size(),
                           bytesAfter,
                           std::move(reason),
-                          error};
+                          error,
+                          zeros};
   decided[weight.getSymName()].decision = std::move(decision);
+}
+
+void WeightTargets::keep(nn::WeightOp weight, std::string reason) {
+  const TensorData &data = weights.get(weight.getSymName());
+  std::string format;
+  llvm::raw_string_ostream(format) << getElementTypeOrSelf(weight.getType());
+  // Weights in blocks are listed where their products are looked at.
+  if (!data.storage)
+    record(weight, format, data.bytes.size() * (data.narrow ? 2 : 1),
+           std::move(reason), 0);
+}
+
+llvm::Expected<std::optional<WeightTarget>>
+WeightTargets::makeTarget(nn::WeightOp weight, ArrayRef<OpOperand *> uses,
+                          const Choice &choice) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  StringRef name = weight.getSymName();
+  const TensorData &data = weights.get(name);
+  bool isTransposed = llvm::any_of(uses, readsColumns);
+  bool isChosen = choice.format == kChosen, isKept = choice.format == "keep";
+  if (isKept && !choice.sparsity) {
+    keep(weight, "as asked for");
+    return std::nullopt;
+  }
+  const BlockFormat *format = nullptr;
+  if (isChosen)
+    format = getSmallest(uses, type);
+  else if (!isKept)
+    format = findBlockFormat(choice.format);
+  else if (data.storage)
+    format = findBlockFormat(data.storage->format.name);
+  if (!format && !isKept)
+    return llvm::createStringError("unknown format '" + choice.format + "'");
+
+  SmallVector<unsigned> steps;
+  if (format)
+    steps.push_back(format->scaleGroup());
+  if (choice.sparsity && choice.sparsity->of)
+    steps.push_back(choice.sparsity->of);
+  if (auto why = whyNot(uses, type, steps)) {
+    keep(weight, *why);
+    return std::nullopt;
+  }
+  if (choice.sparsity && format && !encode::hasExactZero(*format))
+    return llvm::createStringError(
+        "'" + getSourceName(weight) + "' cannot lose " +
+        prune::toString(*choice.sparsity) + " of its weights in " +
+        format->name +
+        ", which has no exact zero: name another format, as int4 or uint4_g32");
+  std::vector<float> values = data.toF32();
+  if (!llvm::all_of(values, [](float v) { return std::isfinite(v); })) {
+    keep(weight, "holds NaN or infinite values");
+    return std::nullopt;
+  }
+  weights.release(name);
+  return WeightTarget{weight, llvm::to_vector(uses), isTransposed,
+                      isChosen ? nullptr : format, choice.sparsity};
 }
 
 llvm::Error WeightTargets::find() {
@@ -136,48 +231,26 @@ llvm::Error WeightTargets::find() {
     auto type = cast<RankedTensorType>(weight.getType());
     if (type.getRank() < 2 || !isa<FloatType>(type.getElementType()))
       continue;
-    bool isTable = llvm::any_of(users, [](OpOperand *use) {
-      return isa<nn::GatherOp>(use->getOwner());
-    });
-    llvm::Expected<std::string> wanted = chooseFormat(weight, isTable);
-    if (!wanted)
-      return wanted.takeError();
+    llvm::Expected<Choice> choice = choose(weight, users);
+    if (!choice)
+      return choice.takeError();
     order.push_back(name.str());
-    bool isTransposed = llvm::any_of(users, readsColumns);
-    decided[name].isTransposed = isTransposed;
-    const TensorData &data = weights.get(name);
-    auto keep = [&](std::string reason) {
-      std::string format;
-      llvm::raw_string_ostream(format) << type.getElementType();
-      // Weights in blocks are listed where their products are looked at.
-      if (!data.storage)
-        record(weight, format, data.bytes.size() * (data.narrow ? 2 : 1),
-               std::move(reason), 0);
-    };
-    if (*wanted == "keep") {
-      keep("as asked for");
-      continue;
-    }
-    const BlockFormat *format = findBlockFormat(*wanted);
-    if (*wanted == kChosen)
-      format = getSmallest(users, type);
-    if (!format)
-      return llvm::createStringError("unknown format '" + *wanted + "'");
-    if (auto why = whyNot(users, type, *format)) {
-      keep(*why);
-      continue;
-    }
-    std::vector<float> values = data.toF32();
-    if (!llvm::all_of(values, [](float v) { return std::isfinite(v); })) {
-      keep("holds NaN or infinite values");
-      continue;
-    }
-    weights.release(name);
-    targets.push_back(
-        {weight, users, isTransposed, *wanted == kChosen ? nullptr : format});
+    decided[name].isTransposed = llvm::any_of(users, readsColumns);
+    auto target = makeTarget(weight, users, *choice);
+    if (!target)
+      return target.takeError();
+    if (*target)
+      targets.push_back(std::move(**target));
   }
   if (llvm::Error error = checkRules())
     return error;
+  if (options.sparsity && llvm::none_of(targets, [](const WeightTarget &t) {
+        return t.sparsity.has_value();
+      }))
+    return llvm::createStringError(
+        "--prune " + prune::toString(*options.sparsity) +
+        ": the model has no products whose weights could go but those that "
+        "make its outputs");
   return options.budget ? fitBudget() : llvm::Error::success();
 }
 

@@ -24,12 +24,26 @@ public:
 
   /// Notes what became of a weight.
   void record(nn::WeightOp weight, std::string format, uint64_t bytesAfter,
-              std::string reason, double error);
+              std::string reason, double error, double zeros = 0);
   /// Appends what was noted, in program order.
   void report(std::vector<TensorDecision> &decisions);
 
 private:
-  llvm::Expected<std::string> chooseFormat(nn::WeightOp weight, bool isTable);
+  /// What a weight becomes: a format by name, and how much of it is 0.
+  struct Choice {
+    std::string format;
+    std::optional<prune::Sparsity> sparsity;
+    bool operator==(const Choice &) const = default;
+  };
+
+  llvm::Expected<Choice> choose(nn::WeightOp weight,
+                                llvm::ArrayRef<mlir::OpOperand *> uses);
+  /// The target that `choice` makes of a weight; none, after a note of why,
+  /// where it cannot be or nothing was asked for.
+  llvm::Expected<std::optional<WeightTarget>>
+  makeTarget(nn::WeightOp weight, llvm::ArrayRef<mlir::OpOperand *> uses,
+             const Choice &choice);
+  void keep(nn::WeightOp weight, std::string reason);
   llvm::Error checkRules();
   llvm::Error fitBudget();
 

@@ -77,6 +77,11 @@ bool usesInputs(encode::RoundMethod method) {
          method != encode::RoundMethod::Hqq;
 }
 
+bool usesInputs(const encode::EncodeOptions &options) {
+  return usesInputs(options.method) ||
+         options.scales == encode::ScaleSearch::Output;
+}
+
 /// What was done, for people.
 std::string describe(encode::RoundMethod method, bool hasMoments) {
   using enum encode::RoundMethod;
@@ -98,9 +103,22 @@ std::string describe(encode::RoundMethod method, bool hasMoments) {
   llvm_unreachable("a method without a name");
 }
 
+/// What weights of a target without known inputs are pruned by.
+prune::Criterion getCriterion(const WeightOptions &options, bool hasMoments) {
+  return hasMoments ? options.criterion : prune::Criterion::Magnitude;
+}
+
 std::string WeightQuantizer::explain(const WeightTarget &target,
                                      bool hasMoments) const {
-  std::string text = describe(options.encode.method, hasMoments);
+  std::string text;
+  if (target.sparsity)
+    text = llvm::formatv("{0} pruned by {1}", prune::toString(*target.sparsity),
+                         prune::getName(getCriterion(options, hasMoments)));
+  if (!target.format)
+    return text;
+  if (!text.empty())
+    text += "; ";
+  text += describe(options.encode.method, hasMoments);
   if (target.loss)
     text += llvm::formatv(
         "; chosen, {0:e1} {1} if rounded to nearest", *target.loss,
@@ -123,12 +141,41 @@ EncodedWeight WeightQuantizer::encodeWeight(const WeightTarget &target,
              moments->second(),
              {},
              moments->isShifted() ? moments->shift() : ArrayRef<double>()};
+  const encode::InputMoments *inputs = known ? &*known : nullptr;
   encode::EncodeOptions how = options.encode;
   how.threads = threads;
-  encode::EncodedMatrix encoded = encode::encodeMatrix(
-      values, rows, columns, *target.format, how, known ? &*known : nullptr);
-  return {encoded.error, moments != nullptr,
-          getPlainStorage(*target.format).pack(encoded.planes)};
+  EncodedWeight weight;
+  weight.hasMoments = moments != nullptr;
+  if (!target.sparsity) {
+    encode::EncodedMatrix encoded = encode::encodeMatrix(
+        values, rows, columns, *target.format, how, inputs);
+    weight.error = encoded.error;
+    weight.bytes = getPlainStorage(*target.format).pack(encoded.planes);
+    return weight;
+  }
+
+  prune::PrunedMatrix pruned =
+      prune::pruneMatrix(values, rows, *target.sparsity,
+                         getCriterion(options, inputs), inputs, threads);
+  weight.zeros = double(llvm::count(pruned.mask, 0)) / double(values.size());
+  if (!target.format) {
+    weight.error = encode::getRelativeError(values, pruned.weights, rows,
+                                            columns, inputs, threads);
+    auto *bytes = reinterpret_cast<const uint8_t *>(pruned.weights.data());
+    weight.bytes.assign(bytes, bytes + pruned.weights.size() * sizeof(float));
+    return weight;
+  }
+  // Methods that correct errors make up for the weights that go by themselves.
+  bool corrects = how.method == encode::RoundMethod::Gptq ||
+                  how.method == encode::RoundMethod::GptqDescent;
+  encode::EncodedMatrix encoded =
+      encode::encodeMatrix(corrects && inputs ? values : pruned.weights, rows,
+                           columns, *target.format, how, inputs, pruned.mask);
+  decodeBlocks(*target.format, encoded.planes, pruned.weights);
+  weight.error = encode::getRelativeError(values, pruned.weights, rows, columns,
+                                          inputs, threads);
+  weight.bytes = getPlainStorage(*target.format).pack(encoded.planes);
+  return weight;
 }
 
 llvm::Error WeightQuantizer::quantize(WeightTarget &target,
@@ -144,31 +191,39 @@ llvm::Error WeightQuantizer::quantize(WeightTarget &target,
   return install(target, std::move(encoded));
 }
 
+/// What a weight will be made of, as the kernels read it.
+uint64_t getBytes(const WeightTarget &target) {
+  return target.format ? getBlockBytes(*target.format, target.elements())
+                       : target.elements() * sizeof(float);
+}
+
 /// Puts a weight that is encoded in the place of the one that it was.
 llvm::Error WeightQuantizer::install(WeightTarget &target,
                                      EncodedWeight encoded) {
   nn::WeightOp weight = target.weight;
   RankedTensorType blockType = target.blockType();
+  const BlockFormat *format = target.format;
   plan.record(weight,
-              llvm::formatv("{0}, {1:f2} bits", target.format->name,
-                            target.format->getBitsPerWeight())
-                  .str(),
-              getBlockBytes(*target.format, target.elements()),
-              explain(target, encoded.hasMoments), encoded.error);
+              format ? llvm::formatv("{0}, {1:f2} bits", format->name,
+                                     format->getBitsPerWeight())
+                           .str()
+                     : "f32",
+              getBytes(target), explain(target, encoded.hasMoments),
+              encoded.error, encoded.zeros);
 
   std::string name = getSourceName(weight).str();
-  llvm::Expected<std::string> symbol =
-      encoded.addTo(weights, name + "." + target.format->name.str(), blockType,
-                    getPlainStorage(*target.format));
+  llvm::Expected<std::string> symbol = encoded.addTo(
+      weights, name + "." + (format ? format->name.str() : "pruned"), blockType,
+      format ? &getPlainStorage(*format) : nullptr);
   if (!symbol)
     return symbol.takeError();
   OpBuilder atModule(weight);
-  auto made =
-      nn::WeightOp::create(atModule, weight.getLoc(), *symbol, blockType,
-                           atModule.getStringAttr(name), StringAttr(),
-                           atModule.getStringAttr(target.format->name));
+  auto made = nn::WeightOp::create(
+      atModule, weight.getLoc(), *symbol, blockType,
+      atModule.getStringAttr(name), StringAttr(),
+      format ? atModule.getStringAttr(format->name) : StringAttr());
   copySources(weight, made);
-  if (target.isTransposed)
+  if (target.isTransposed && format)
     made->setAttr(kTransposedAttr, atModule.getUnitAttr());
   for (OpOperand *use : target.uses)
     useBlocks(*use, *symbol, blockType);
@@ -364,8 +419,16 @@ llvm::Error WeightQuantizer::openCheckpoint(bool isByLayers) {
     return llvm::Error::success();
 
   std::string formats;
-  for (WeightTarget &target : plan.targets)
-    formats += (target.symbol() + " " + target.format->name + "\n").str();
+  for (WeightTarget &target : plan.targets) {
+    formats += (target.symbol() + " ").str();
+    if (target.format)
+      formats += target.format->name;
+    if (target.sparsity)
+      formats +=
+          llvm::formatv(" {0} {1:f9} {2}", prune::toString(*target.sparsity),
+                        target.sparsity->fraction, int(options.criterion));
+    formats += "\n";
+  }
   RunKey key = makeRunKey(how.identity ? how.identity() : "", module, weights,
                           formats, options.encode,
                           isByLayers ? ArrayRef(options.calibration)
@@ -381,10 +444,12 @@ llvm::Error WeightQuantizer::openCheckpoint(bool isByLayers) {
 std::optional<EncodedWeight> WeightQuantizer::findDone(WeightTarget &target) {
   if (!checkpoint)
     return std::nullopt;
-  const BlockStorage &storage = getPlainStorage(*target.format);
-  return EncodedWeight::find(*checkpoint, getIndex(target),
-                             target.elements() / storage.elements *
-                                 storage.bytes);
+  uint64_t bytes = target.elements() * sizeof(float);
+  if (target.format) {
+    const BlockStorage &storage = getPlainStorage(*target.format);
+    bytes = target.elements() / storage.elements * storage.bytes;
+  }
+  return EncodedWeight::find(*checkpoint, getIndex(target), bytes);
 }
 
 void WeightQuantizer::put(ArrayRef<Value> values,
@@ -539,8 +604,12 @@ llvm::Error WeightQuantizer::run() {
   for (WeightTarget &target : plan.targets)
     for (OpOperand *use : target.uses)
       changedOps.insert(use->getOwner());
-  bool isByLayers =
-      !options.calibration.empty() && usesInputs(options.encode.method);
+  bool isByLayers = !options.calibration.empty() &&
+                    llvm::any_of(plan.targets, [&](const WeightTarget &target) {
+                      return (target.format && usesInputs(options.encode)) ||
+                             (target.sparsity &&
+                              options.criterion != prune::Criterion::Magnitude);
+                    });
   if (llvm::Error error = openCheckpoint(isByLayers))
     return error;
   if (llvm::Error error = isByLayers ? quantizeByLayers() : quantizeAlone()) {

@@ -3,6 +3,7 @@
 #define PARE_PASSES_QUANTIZE_WEIGHTS_H
 
 #include "passes/Executor.h"
+#include "passes/prune/Prune.h"
 #include "passes/quantize/Budget.h"
 #include "passes/quantize/Checkpoint.h"
 #include "passes/quantize/Int8.h"
@@ -14,7 +15,10 @@ namespace pare {
 struct FormatRule {
   std::string text; ///< as given, for errors
   llvm::GlobPattern pattern;
-  std::string format; ///< of BlockFormat.h, or "keep"
+  /// Of BlockFormat.h, or "keep"; empty: says nothing of it.
+  std::string format;
+  /// 0%: none goes.
+  std::optional<prune::Sparsity> sparsity = {};
 };
 
 struct WeightOptions {
@@ -23,6 +27,11 @@ struct WeightOptions {
   /// the source has them.
   std::string products = "keep", tables = "keep";
   std::vector<FormatRule> rules = {};
+  /// How many weights of products become 0. Those of tables, and of products
+  /// that make the model's outputs, do where rules say so.
+  std::optional<prune::Sparsity> sparsity = {};
+  /// Weights whose inputs are not known are pruned by magnitude.
+  prune::Criterion criterion = prune::Criterion::Magnitude;
   /// Where given, weights that no rule names get formats chosen to fit it, in
   /// place of the two above.
   std::optional<FormatBudget> budget = {};
@@ -44,7 +53,8 @@ struct WeightOptions {
   ProgressFn progress = nullptr;
 
   bool isActive() const {
-    return products != "keep" || tables != "keep" || !rules.empty() || budget;
+    return products != "keep" || tables != "keep" || !rules.empty() || budget ||
+           sparsity;
   }
 };
 
