@@ -117,6 +117,16 @@ CompileFlags::CompileFlags(cl::SubCommand &command)
                                    "least error of the group's part of outputs "
                                    "on samples")),
              cl::sub(command)),
+      inputScales(
+          "input-scales", cl::init(InputScaling::None),
+          cl::desc("Inputs of products divided and weights multiplied by AWQ's "
+                   "factors before those are rounded"),
+          cl::values(clEnumValN(InputScaling::None, "none", "(default)"),
+                     clEnumValN(InputScaling::Free, "free",
+                                "where what makes the inputs can take them"),
+                     clEnumValN(InputScaling::All, "all",
+                                "elsewhere by a multiplication of their own")),
+          cl::sub(command)),
       activations(
           "activations", cl::init(BlockActivations::Auto),
           cl::desc("Of products by weights that the model file has in blocks "
@@ -208,6 +218,7 @@ CompileOptions CompileFlags::get() {
     weights.method = method;
   if (scales.getNumOccurrences())
     weights.scales = scales;
+  weights.inputScales = inputScales;
   if (pruneBy.getNumOccurrences())
     weights.pruneBy = pruneBy;
   for (const std::string &part : prune)
@@ -235,6 +246,8 @@ CompileOptions CompileFlags::get() {
     options.methodFlag = "--method";
   else if (scales.getNumOccurrences())
     options.methodFlag = "--scales";
+  else if (inputScales.getNumOccurrences())
+    options.methodFlag = "--input-scales";
   else if (recipe.getNumOccurrences())
     options.methodFlag = "--recipe";
   options.kernels = kernels;
@@ -253,6 +266,7 @@ std::string CompileFlags::findGiven(StringRef except) {
                                                           pruneBy,
                                                           method,
                                                           scales,
+                                                          inputScales,
                                                           activations,
                                                           target,
                                                           context,

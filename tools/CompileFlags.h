@@ -40,6 +40,7 @@ private:
   llvm::cl::opt<prune::Criterion> pruneBy;
   llvm::cl::opt<encode::RoundMethod> method;
   llvm::cl::opt<encode::ScaleSearch> scales;
+  llvm::cl::opt<InputScaling> inputScales;
   llvm::cl::opt<BlockActivations> activations;
   llvm::cl::opt<std::string> target;
   llvm::cl::list<std::string> shapes;

@@ -17,6 +17,7 @@ static Error checkOptions(const CompileOptions &options) {
       {!options.timings.empty(), "--timings"},
       {options.target != "host", "--target"},
       {!options.prune.empty(), "--prune of parts of layers"},
+      {options.weights.inputScales != InputScaling::None, "--input-scales"},
   };
   for (auto [given, name] : ofArtifacts)
     if (given)

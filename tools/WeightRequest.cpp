@@ -80,6 +80,7 @@ bool usesSamples(const WeightRequest &request) {
     return prunes;
   return request.quantize == "int8" || hasBudget(request) || prunes ||
          request.scales == encode::ScaleSearch::Output ||
+         request.inputScales != InputScaling::None ||
          (method != encode::RoundMethod::Nearest &&
           method != encode::RoundMethod::Hqq);
 }
@@ -245,6 +246,10 @@ Error apply(const WeightRequest &request, bool hasSamples,
       request.scales.value_or(encode::ScaleSearch::Mse);
   if (request.scales == encode::ScaleSearch::Output && !hasSamples)
     return createStringError("--scales output looks at samples: give them with "
+                             "--calibrate");
+  options.formats.inputScales = request.inputScales;
+  if (request.inputScales != InputScaling::None && !hasSamples)
+    return createStringError("--input-scales looks at samples: give them with "
                              "--calibrate");
   if (Error error = applyPruning(request, hasSamples, options.formats))
     return error;

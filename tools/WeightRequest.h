@@ -20,6 +20,7 @@ struct WeightRequest {
   Recipe recipe = Recipe::Balanced;
   std::optional<encode::RoundMethod> method; ///< in place of the recipe's
   std::optional<encode::ScaleSearch> scales;
+  InputScaling inputScales = InputScaling::None;
   /// Of single weights: "50%", "2:4"; at most one.
   std::vector<std::string> prune;
   std::optional<prune::Criterion> pruneBy;

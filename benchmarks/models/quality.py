@@ -2,12 +2,13 @@
 
     tools/bench-quality             everything
     tools/bench-quality accuracy int8 artifact
+    tools/bench-quality methods     orders of methods on MiniLM: 46 compilations, an hour
     tools/bench-quality large       a model of 7B in 1.5 GB of memory: 32 GB of disk under $TMPDIR, an hour
 
 The parts logits, text, perplexity and kl are of language models and need
 transformers: `tools/setup --transformers` (6 GB of packages). minilm-bits needs
-NNCF, and so does cnn: `tools/setup --peers`. cnn.py, kl.py and minilm_bits.py also
-run by themselves, with options.
+NNCF, and so does cnn: `tools/setup --peers`. cnn.py, kl.py, methods.py and
+minilm_bits.py also run by themselves, with options.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import language  # noqa: E402
 from cnn import cnn  # noqa: E402
 from kl import kl  # noqa: E402
 from large import large  # noqa: E402
+from methods import methods  # noqa: E402
 from minilm_bits import minilm_bits  # noqa: E402
 from oracle import artifact, corpus, models, quality  # noqa: E402
 from pruning import prune  # noqa: E402
@@ -105,9 +107,9 @@ def artifact_itself(folder):
 
 
 PARTS = {"accuracy": accuracy, "int8": int8, "artifact": artifact_itself, **language.PARTS,
-         "minilm-bits": minilm_bits, "cnn": cnn, "kl": kl, "prune": prune, "large": large}
+         "minilm-bits": minilm_bits, "methods": methods, "cnn": cnn, "kl": kl, "prune": prune, "large": large}
 # Parts that run only when they are asked for.
-HEAVY = {"large"}
+HEAVY = {"large", "methods"}
 # What parts need beyond tools/setup: the option that installs it, and a module that shows it is there.
 NEEDS = {**dict.fromkeys((*language.ORACLE_PARTS, "kl"), ("--transformers", "transformers")),
          **dict.fromkeys(("minilm-bits", "cnn"), ("--peers", "nncf"))}

@@ -77,6 +77,7 @@ llvm::Error ProductMoments::add(const HostTensor &exact,
     float factor = weights.empty() ? 1.0f : std::sqrt(weights[row]);
     for (int64_t i = row * size_; i < (row + 1) * size_; ++i) {
       held.push_back(factor * x[i]);
+      magnitudes_[i % size_] += std::abs(held.back());
       if (isShifted_)
         heldShift.push_back(factor * (y[i] - x[i]));
     }
@@ -99,6 +100,24 @@ llvm::Error ProductMoments::finish(CrossProducts &products) {
     return error;
   return isShifted_ ? products.add(shift, changed, shift_)
                     : llvm::Error::success();
+}
+
+std::vector<float> ProductMoments::magnitudes() const {
+  std::vector<float> means;
+  for (double sum : magnitudes_)
+    means.push_back(float(sum / double(std::max<int64_t>(rows_, 1))));
+  return means;
+}
+
+void ProductMoments::divide(ArrayRef<double> scale) {
+  for (int64_t i = 0; i < size_; ++i) {
+    magnitudes_[i] /= scale[i];
+    for (int64_t j = 0; j < size_; ++j) {
+      double by = scale[i] * scale[j];
+      second_[i * size_ + j] /= by;
+      shift_[i * size_ + j] /= by;
+    }
+  }
 }
 
 } // namespace pare

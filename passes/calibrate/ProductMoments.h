@@ -32,7 +32,8 @@ class ProductMoments {
 public:
   /// For rows of `size` values.
   explicit ProductMoments(int64_t size)
-      : size_(size), second_(size * size), shift_(size * size) {}
+      : size_(size), second_(size * size), shift_(size * size),
+        magnitudes_(size) {}
 
   /// Adds the rows of one sample, each as often as `weights` says; empty: once.
   /// Fails where some are not finite, or so large that their squares are not.
@@ -49,6 +50,10 @@ public:
   /// Σ (x̂ - x) · xᵀ [size, size]; zero where nothing was changed.
   llvm::ArrayRef<double> shift() const { return shift_; }
   bool isShifted() const { return isShifted_; }
+  /// Mean |x| of each of the `size()` values; zeros where no row was added.
+  std::vector<float> magnitudes() const;
+  /// Makes all that is known that of x / scale, element by element.
+  void divide(llvm::ArrayRef<double> scale);
 
 private:
   int64_t size_, rows_ = 0;
@@ -56,7 +61,7 @@ private:
   mlir::Type element;
   /// Rows of changed samples and what exact ones have more, not yet summed.
   std::vector<float> held, heldShift;
-  std::vector<double> second_, shift_;
+  std::vector<double> second_, shift_, magnitudes_;
 };
 
 } // namespace pare

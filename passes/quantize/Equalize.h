@@ -12,13 +12,9 @@
 #include "frontend/ir/NN.h"
 #include "frontend/weights/WeightStore.h"
 #include "passes/calibrate/SecondMoments.h"
+#include "passes/quantize/InputMover.h"
 
 namespace pare {
-
-/// x → (x - shift) / scale, element by element.
-struct InputTransform {
-  std::vector<double> shift, scale;
-};
 
 /// The transform of a product's inputs under which 8-bit codes of inputs, one
 /// scale per row in `codeType`, and of weights, one scale per output, are
@@ -46,12 +42,6 @@ void equalizeInputs(
     llvm::function_ref<bool(mlir::OpOperand &)> isQuantized,
     mlir::Type codeType,
     llvm::function_ref<void(mlir::Value from, mlir::Value to)> onReplace);
-
-/// Adds one number per channel to a product's result: to the bias that is added
-/// to it, or as one. Returns what takes the place of `product` where it was
-/// used by more than such a bias, else `product`.
-mlir::Value addToProduct(mlir::Value product, llvm::ArrayRef<double> numbers,
-                         WeightStore &weights);
 
 } // namespace pare
 

@@ -20,6 +20,7 @@ struct WeightTarget {
   std::optional<prune::Sparsity> sparsity = std::nullopt;
   /// Where a budget chose the format: what rounding to nearest in it loses.
   std::optional<double> loss = std::nullopt;
+  std::string inputScales = {}; ///< what was done to inputs, for people
 
   llvm::StringRef symbol() const { return nn::WeightOp(weight).getSymName(); }
   uint64_t elements() const { return type().getNumElements(); }

@@ -254,6 +254,13 @@ llvm::Error WeightTargets::find() {
   return options.budget ? fitBudget() : llvm::Error::success();
 }
 
+void WeightTargets::replace(WeightTarget &target, nn::WeightOp weight) {
+  std::string from = target.symbol().str(), to = weight.getSymName().str();
+  decided[to] = std::move(decided[from]);
+  llvm::replace(order, from, to);
+  target.weight = weight;
+}
+
 /// Gives the targets that have none their format.
 llvm::Error WeightTargets::fitBudget() {
   BudgetOptions how{.budget = *options.budget,

@@ -3,8 +3,11 @@
 #include "passes/Passes.h"
 #include "passes/calibrate/ProductMoments.h"
 #include "passes/calibrate/SegmentRunner.h"
+#include "passes/quantize/InputMover.h"
 #include "passes/quantize/WeightTargets.h"
+#include "passes/quantize/encode/Awq.h"
 #include "passes/simplify/DerivedWeights.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Parallel.h"
@@ -31,8 +34,9 @@ private:
   bool isChanged(Operation *op) const { return changedOps.contains(op); }
 
   using Moments = DenseMap<Value, ProductMoments>;
-  llvm::Error runSegment(const Segment &segment, bool isFirst);
+  llvm::Error runSegment(Segment &segment, bool isFirst);
   llvm::Error observe(const Segment &segment, bool isFirst, Moments &moments);
+  void scaleInputs(Segment &segment, Moments &moments);
   llvm::Error quantizeIn(const Segment &segment, const Moments &moments);
   llvm::Error advance(const Segment &segment);
   llvm::Error quantize(WeightTarget &target, const ProductMoments *moments);
@@ -118,7 +122,7 @@ std::string WeightQuantizer::explain(const WeightTarget &target,
     return text;
   if (!text.empty())
     text += "; ";
-  text += describe(options.encode.method, hasMoments);
+  text += describe(options.encode.method, hasMoments) + target.inputScales;
   if (target.loss)
     text += llvm::formatv(
         "; chosen, {0:e1} {1} if rounded to nearest", *target.loss,
@@ -243,6 +247,87 @@ SmallVector<WeightTarget *> getTargets(const Segment &segment,
     if (own.contains(target.uses.front()->getOwner()))
       found.push_back(&target);
   return found;
+}
+
+/// Divides inputs of the segment's products by AWQ's factors.
+void WeightQuantizer::scaleInputs(Segment &segment, Moments &moments) {
+  constexpr int64_t kRows = 512; // of each matrix that factors are chosen by
+  InputMover mover(weights, nullptr);
+  llvm::SmallPtrSet<Operation *, 32> own(llvm::from_range, segment.ops);
+  SmallVector<WeightTarget *> all = getTargets(segment, plan.targets);
+  llvm::MapVector<Value, SmallVector<WeightTarget *>> byInput;
+  for (WeightTarget *target : all) {
+    OpOperand *use = target->uses.front();
+    if (target->format && isa<nn::MatMulOp>(use->getOwner()) &&
+        mover.isOwn(*use))
+      byInput[use->getOwner()->getOperand(0)].push_back(target);
+  }
+  for (auto &[x, targets] : byInput) {
+    const BlockFormat &format = *targets.front()->format;
+    auto known = moments.find(x);
+    if (known == moments.end() ||
+        llvm::any_of(targets, [&](const WeightTarget *target) {
+          return target->format != &format;
+        }))
+      continue;
+    SmallVector<OpOperand *> uses;
+    for (WeightTarget *target : targets)
+      uses.push_back(target->uses.front());
+    // Only products by these weights read it.
+    bool isTheirs = llvm::all_of(x.getUsers(), [&](Operation *user) {
+      return llvm::count_if(
+          uses, [&](OpOperand *use) { return use->getOwner() == user; });
+    });
+    std::optional<InputMover::Maker> maker;
+    if (isTheirs)
+      maker = mover.find(x, /*shifts=*/false);
+    if (maker &&
+        !own.contains(maker->norm ? maker->norm : maker->product.product))
+      maker.reset();
+    if (!maker && options.inputScales != InputScaling::All)
+      continue;
+
+    std::vector<std::vector<float>> rows;
+    std::vector<encode::MatrixView> matrices;
+    for (WeightTarget *target : targets) {
+      StringRef symbol =
+          nn::getWeight(target->uses.front()->get()).getSymName();
+      int64_t count = target->blockType().getDimSize(0);
+      rows.push_back(readRows(weights.get(symbol), target->isTransposed,
+                              std::max<int64_t>(1, count / kRows)));
+    }
+    for (const std::vector<float> &values : rows)
+      matrices.push_back(
+          {values, int64_t(values.size()) / known->second.size()});
+    encode::InputMoments inputs{
+        known->second.size(), known->second.second(), {}, {}};
+    std::vector<float> factors = encode::findInputScales(
+        matrices, format, inputs, known->second.magnitudes(),
+        options.encode.scales, threads);
+    if (llvm::all_of(factors, [](float factor) { return factor == 1; }))
+      continue;
+    std::vector<double> scale(factors.begin(), factors.end());
+    known->second.divide(scale);
+    StringRef where = "what makes them";
+    if (maker) {
+      mover.move(*maker, uses, {std::vector<double>(scale.size(), 0), scale});
+    } else {
+      where = "a multiplication";
+      Value scaled = mover.scaleByProduct(x, uses, scale);
+      auto first = llvm::find_if(segment.ops, [&](Operation *op) {
+        return llvm::is_contained(op->getOperands(), scaled);
+      });
+      segment.ops.insert(first, scaled.getDefiningOp());
+      ProductMoments moved = std::move(known->second);
+      moments.try_emplace(scaled, std::move(moved));
+    }
+    for (WeightTarget *target : targets)
+      target->inputScales = (", inputs scaled by AWQ in " + where).str();
+  }
+  for (WeightTarget *target : all)
+    if (nn::WeightOp weight = nn::getWeight(target->uses.front()->get());
+        weight != target->weight)
+      plan.replace(*target, weight);
 }
 
 llvm::Error WeightQuantizer::quantizeIn(const Segment &segment,
@@ -379,10 +464,12 @@ llvm::Error WeightQuantizer::advance(const Segment &segment) {
   return runner->advance(**executable, segment, changed);
 }
 
-llvm::Error WeightQuantizer::runSegment(const Segment &segment, bool isFirst) {
+llvm::Error WeightQuantizer::runSegment(Segment &segment, bool isFirst) {
   Moments moments;
   if (llvm::Error error = observe(segment, isFirst, moments))
     return error;
+  if (options.inputScales != InputScaling::None)
+    scaleInputs(segment, moments);
   if (llvm::Error error = quantizeIn(segment, moments))
     return error;
   if (llvm::any_of(segment.ops, [&](Operation *op) { return isChanged(op); }))
@@ -411,6 +498,9 @@ SmallVector<Value> getNeeded(ArrayRef<Segment> segments, size_t done) {
 
 llvm::Error WeightQuantizer::openCheckpoint(bool isByLayers) {
   const CheckpointOptions &how = options.checkpoint;
+  // Parts do not hold what was done to inputs.
+  if (options.inputScales != InputScaling::None && isByLayers)
+    return llvm::Error::success();
   uint64_t bytes = 0;
   for (WeightTarget &target : plan.targets)
     bytes += weights.get(target.symbol()).bytes.size();
@@ -604,12 +694,14 @@ llvm::Error WeightQuantizer::run() {
   for (WeightTarget &target : plan.targets)
     for (OpOperand *use : target.uses)
       changedOps.insert(use->getOwner());
-  bool isByLayers = !options.calibration.empty() &&
-                    llvm::any_of(plan.targets, [&](const WeightTarget &target) {
-                      return (target.format && usesInputs(options.encode)) ||
-                             (target.sparsity &&
-                              options.criterion != prune::Criterion::Magnitude);
-                    });
+  bool isByLayers =
+      !options.calibration.empty() &&
+      llvm::any_of(plan.targets, [&](const WeightTarget &target) {
+        return (target.format && (usesInputs(options.encode) ||
+                                  options.inputScales != InputScaling::None)) ||
+               (target.sparsity &&
+                options.criterion != prune::Criterion::Magnitude);
+      });
   if (llvm::Error error = openCheckpoint(isByLayers))
     return error;
   if (llvm::Error error = isByLayers ? quantizeByLayers() : quantizeAlone()) {

@@ -21,6 +21,14 @@ struct FormatRule {
   std::optional<prune::Sparsity> sparsity = {};
 };
 
+/// Whether inputs of products are divided, and weights multiplied, by factors
+/// under which rounding loses less (AWQ, Lin et al. 2023, section 3.2).
+enum class InputScaling : uint8_t {
+  None,
+  Free, ///< where what makes the inputs can take them (InputMover)
+  All,  ///< elsewhere by a multiplication before the product
+};
+
 struct WeightOptions {
   /// Of the weights of products, and of tables whose rows are looked up (also
   /// where products use the same table): a name of BlockFormat.h, or "keep": as
@@ -42,6 +50,8 @@ struct WeightOptions {
   /// (GPTAQ, Li et al. 2025) weights take on half: on MiniLM at 3 bits,
   /// held-out sentences, the cosine is 0.965 at 0, 0.972 at 0.5, 0.954 at 1.
   encode::EncodeOptions encode = {.asymmetry = 0.5};
+  /// Needs samples; then no checkpoint is kept.
+  InputScaling inputScales = InputScaling::None;
   /// Runs the model on `calibration`; without samples, or for methods that need
   /// none, it may be null.
   Executor *executor = nullptr;
