@@ -6,7 +6,8 @@
 Weights of all products, in groups of 64 with zero points; activations and tables
 of words stay f32, so that weights alone tell. Methods that look at samples get
 the same sentences, drawn by each seed; figures are mean cosines to f32 over
-sentences that no seed draws from. The others do not depend on seeds.
+sentences that no seed draws from. The others do not depend on seeds. Each
+compilation with samples takes about half a minute of both cores.
 """
 
 import argparse
@@ -41,10 +42,11 @@ PRUNED = {
     "Wanda": ("--prune-by wanda", True),
     "SparseGPT": ("--prune-by sparsegpt", True),
 }
-# Of each pair the second loses less, or at most so much more of a cosine's distance to 1, as a share.
-ROUNDED_ORDER = [("RTN", "HQQ", 0), ("RTN", "AWQ", 0), ("RTN", "GPTQ", 0), ("AWQ", "GPTQ", 0), ("GPTQ", "AutoRound", 0.1),
-                 ("GPTQ", "descent", 0)]
-PRUNED_ORDER = [("magnitude", "Wanda", 0), ("magnitude", "RIA", 0), ("Wanda", "SparseGPT", 0)]
+# Of each pair the second loses less of a cosine's distance to 1.
+ROUNDED_ORDER = [("RTN", "HQQ"), ("RTN", "AWQ"), ("RTN", "GPTQ"), ("AWQ", "GPTQ"), ("RTN", "AutoRound"), ("GPTQ", "descent")]
+PRUNED_ORDER = [("magnitude", "Wanda"), ("magnitude", "RIA"), ("Wanda", "SparseGPT")]
+# Where papers say so and it does not hold here (docs/quantization.md, docs/pruning.md): printed alone.
+NOT_HERE = [("GPTQ", "AutoRound"), ("Wanda", "RIA")]
 
 
 class Table:
@@ -68,9 +70,10 @@ class Table:
         print(f"minilm {column}, {method:10} cosine to f32, mean {1 - np.mean(lost):.4f}{spread}", flush=True)
 
     def check(self, column, order):
-        for worse, better, tolerance in order:
+        known = [pair for pair in NOT_HERE if (column, pair[0]) in self.lost]
+        for worse, better in order + known:
             ratio = self.lost[column, better] / self.lost[column, worse]
-            report(f"minilm {column}, lost by {better} over {worse}", ratio, 1 + tolerance, "x")
+            report(f"minilm {column}, lost by {better} over {worse}", ratio, None if (worse, better) in known else 1, "x")
 
     def print(self, columns, methods):
         print(f"\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
