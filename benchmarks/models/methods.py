@@ -6,8 +6,7 @@
 Weights of all products, in groups of 64 with zero points; activations and tables
 of words stay f32, so that weights alone tell. Methods that look at samples get
 the same sentences, drawn by each seed; figures are mean cosines to f32 over
-sentences that no seed draws from. The others do not depend on seeds. Each
-compilation with samples takes about half a minute of both cores.
+sentences that no seed draws from. The others do not depend on seeds.
 """
 
 import argparse

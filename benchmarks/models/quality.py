@@ -2,7 +2,7 @@
 
     tools/bench-quality             everything
     tools/bench-quality accuracy int8 artifact
-    tools/bench-quality methods     orders of methods on MiniLM: 46 compilations, an hour
+    tools/bench-quality methods     orders of methods on MiniLM: 47 compilations
     tools/bench-quality large       a model of 7B in 1.5 GB of memory: 32 GB of disk under $TMPDIR, an hour
 
 The parts logits, text, perplexity and kl are of language models and need

@@ -95,6 +95,19 @@ TEST_F(Gptq, CorrelatedInputsLoseLess) {
   }
 }
 
+TEST_F(Gptq, PrunedWeightsStayZero) {
+  constexpr int64_t kInner = 160, kChannels = 8;
+  SecondMoments moments(kInner);
+  moments.add(correlated(400, kInner));
+  std::vector<float> values = normal(kInner * kChannels);
+  for (size_t i = 0; i < values.size(); i += 2)
+    values[i] = 0;
+  WeightCodes codes =
+      encodeInt8(tensor({kInner, kChannels}, values), 1, &moments);
+  for (size_t i = 0; i < values.size(); i += 2)
+    EXPECT_EQ(codes.codes.values<int8_t>()[i], 0) << i;
+}
+
 TEST_F(Gptq, InputsThatWereAlwaysZeroAreRoundedToNearest) {
   SecondMoments moments(4);
   HostTensor weight = tensor({4, 1}, {0.3f, -0.7f, 1.0f, 0.11f});
