@@ -229,6 +229,8 @@ Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
   pipeline.int8.decisions = &decisions;
   pipeline.int8.progress = progress;
   pipeline.blocks.target = &target;
+  if (options.activations != BlockActivations::F32)
+    pipeline.formats.target = &target;
   pipeline.blocks.activations = options.activations;
   pipeline.blocks.decisions = &decisions;
   for (const std::string &text : options.keepFloat) {

@@ -18,6 +18,9 @@ struct WeightTarget {
   /// Null: not chosen yet, or none: a pruned weight of f32.
   const BlockFormat *format;
   std::optional<prune::Sparsity> sparsity = std::nullopt;
+  /// Why zeros of a pattern are stored in `format`; empty: they are not, or
+  /// there is no pattern.
+  std::string whyDense = {};
   /// Where a budget chose the format: what rounding to nearest in it loses.
   std::optional<double> loss = std::nullopt;
   std::string inputScales = {}; ///< what was done to inputs, for people

@@ -1,5 +1,6 @@
 //===- WeightTargets.cpp - Which weights get which format -----------------===//
 #include "passes/quantize/WeightTargets.h"
+#include "passes/quantize/SparseFormats.h"
 #include "passes/simplify/DerivedWeights.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -172,6 +173,22 @@ void WeightTargets::keep(nn::WeightOp weight, std::string reason) {
            std::move(reason), 0);
 }
 
+/// Gives a weight that a pattern prunes the format which stores no zeros, where
+/// there is one and it is faster.
+static void leaveOutZeros(WeightTarget &target, const Target *machine) {
+  if (!machine || !target.format || !target.sparsity || !target.sparsity->of)
+    return;
+  const BlockFormat *sparse = findSparseFormat(
+      *target.format, target.sparsity->keep, target.sparsity->of);
+  std::optional<std::string> why =
+      sparse ? whyNotSparse(*machine, *sparse, target.uses)
+             : ("no sparse " + target.format->name).str();
+  if (why)
+    target.whyDense = std::move(*why);
+  else
+    target.format = sparse;
+}
+
 llvm::Expected<std::optional<WeightTarget>>
 WeightTargets::makeTarget(nn::WeightOp weight, ArrayRef<OpOperand *> uses,
                           const Choice &choice) {
@@ -215,8 +232,10 @@ WeightTargets::makeTarget(nn::WeightOp weight, ArrayRef<OpOperand *> uses,
     return std::nullopt;
   }
   weights.release(name);
-  return WeightTarget{weight, llvm::to_vector(uses), isTransposed,
+  WeightTarget target{weight, llvm::to_vector(uses), isTransposed,
                       isChosen ? nullptr : format, choice.sparsity};
+  leaveOutZeros(target, options.target);
+  return target;
 }
 
 llvm::Error WeightTargets::find() {

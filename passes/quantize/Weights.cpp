@@ -120,6 +120,8 @@ std::string WeightQuantizer::explain(const WeightTarget &target,
                          prune::getName(getCriterion(options, hasMoments)));
   if (!target.format)
     return text;
+  if (!target.whyDense.empty())
+    text += ", zeros are stored: " + target.whyDense;
   if (!text.empty())
     text += "; ";
   text += describe(options.encode.method, hasMoments) + target.inputScales;

@@ -3,6 +3,7 @@
 #define PARE_PASSES_QUANTIZE_WEIGHTS_H
 
 #include "passes/Executor.h"
+#include "passes/Target.h"
 #include "passes/prune/Prune.h"
 #include "passes/quantize/Budget.h"
 #include "passes/quantize/Checkpoint.h"
@@ -40,6 +41,9 @@ struct WeightOptions {
   std::optional<prune::Sparsity> sparsity = {};
   /// Weights whose inputs are not known are pruned by magnitude.
   prune::Criterion criterion = prune::Criterion::Magnitude;
+  /// Where given, weights that a pattern prunes are in the sparse format of
+  /// their codes, if that is faster on it.
+  const Target *target = nullptr;
   /// Where given, weights that no rule names get formats chosen to fit it, in
   /// place of the two above.
   std::optional<FormatBudget> budget = {};

@@ -106,7 +106,7 @@ def test_samples_order_and_bytes(layers, tmp_path):
     assert again.read_bytes() == artifact.compile(source, tmp_path / "again", *flags).read_bytes()
     both = json.loads(pare("compile", source, "-o", tmp_path / "both", "--json", "--quantize=uint4_g32", *flags).stdout)
     assert [row["zeros"] for row in both["tensors"]] == [0.5, 0.5, 0]
-    assert "2:4 pruned by SparseGPT; GPTQ and coordinate descent" in both["tensors"][0]["reason"]
+    assert "2:4 pruned by SparseGPT, zeros are stored: no sparse uint4_g32; GPTQ and coordinate descent" in both["tensors"][0]["reason"]
 
 
 def test_int8_keeps_zeros(layers, tmp_path):

@@ -1,4 +1,5 @@
 //===- WeightsTest.cpp - Weights quantized layer by layer -----------------===//
+#include "backends/cpu/CpuTarget.h"
 #include "backends/cpu/HostExecutor.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -382,6 +383,46 @@ TEST_F(WeightsTest, UnknownFormatsAreErrors) {
   Graph graph(context, makeModel(1));
   EXPECT_EQ(quantize(graph, makeOptions("uint9_g32", RoundMethod::Nearest)),
             "unknown format 'uint9_g32'");
+}
+
+TEST_F(WeightsTest, PatternsAreStoredWithoutZerosWhereThatPays) {
+  Graph dense(context, makeModel(2));
+  WeightOptions options = makeOptions("int8_g32", RoundMethod::Nearest);
+  options.sparsity = prune::Sparsity{0, 2, 4};
+  EXPECT_EQ(quantize(dense, options), "");
+  ASSERT_EQ(decisions.size(), 4u);
+  for (const TensorDecision &decision : decisions)
+    EXPECT_EQ(decision.format, "int8_g32, 8.50 bits");
+
+  HostTensor x = makeSample(context, 500);
+  for (auto [name, isFaster] :
+       {std::pair("x86-64-v3", true), std::pair("x86-64", false)}) {
+    Graph graph(context, makeModel(2));
+    cpu::CpuTarget target(llvm::cantFail(cpu::Isa::parse(name)));
+    options.target = &target;
+    EXPECT_EQ(quantize(graph, options), "");
+    ASSERT_EQ(decisions.size(), 4u);
+    for (const TensorDecision &decision : decisions) {
+      EXPECT_EQ(decision.format,
+                isFaster ? "int8_g32_2of4, 5.50 bits" : "int8_g32, 8.50 bits");
+      EXPECT_EQ(decision.bytesAfter, 96u * 64 / 32 * (isFaster ? 22 : 34));
+      EXPECT_EQ(StringRef(decision.reason)
+                    .contains("zeros are stored: dense is no slower here: 64 "
+                              "rows by "),
+                !isFaster)
+          << decision.reason;
+    }
+    // The weights are the same.
+    EXPECT_TRUE(interpret(graph, x).values<float>() ==
+                interpret(dense, x).values<float>());
+  }
+  addRule(options, "up0=uint4_g32");
+  Graph graph(context, makeModel(1));
+  EXPECT_EQ(quantize(graph, options), "");
+  ASSERT_EQ(decisions.size(), 2u);
+  EXPECT_TRUE(StringRef(decisions[0].reason)
+                  .contains("zeros are stored: no sparse uint4_g32"))
+      << decisions[0].reason;
 }
 
 } // namespace
