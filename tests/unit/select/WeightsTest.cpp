@@ -417,6 +417,8 @@ TEST_F(WeightsTest, PatternsAreStoredWithoutZerosWhereThatPays) {
                 interpret(dense, x).values<float>());
   }
   addRule(options, "up0=uint4_g32");
+  cpu::CpuTarget target(llvm::cantFail(cpu::Isa::parse("x86-64-v3")));
+  options.target = &target;
   Graph graph(context, makeModel(1));
   EXPECT_EQ(quantize(graph, options), "");
   ASSERT_EQ(decisions.size(), 2u);
