@@ -173,6 +173,19 @@ static std::string getIdentity() {
   return identity + " " + join(features, ",");
 }
 
+Expected<std::vector<GlobPattern>>
+parseKeepFloat(const CompileOptions &options) {
+  std::vector<GlobPattern> patterns;
+  for (const std::string &text : options.keepFloat) {
+    Expected<GlobPattern> pattern = GlobPattern::create(text);
+    if (!pattern)
+      return createStringError("--keep-float %s: %s", text.c_str(),
+                               toString(pattern.takeError()).c_str());
+    patterns.push_back(std::move(*pattern));
+  }
+  return std::move(patterns);
+}
+
 Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
                    std::vector<TensorDecision> &decisions, Console &console,
                    function_ref<void(StringRef)> finish, Prepared &prepared) {
@@ -233,13 +246,10 @@ Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,
     pipeline.formats.target = &target;
   pipeline.blocks.activations = options.activations;
   pipeline.blocks.decisions = &decisions;
-  for (const std::string &text : options.keepFloat) {
-    Expected<GlobPattern> pattern = GlobPattern::create(text);
-    if (!pattern)
-      return createStringError("--keep-float %s: %s", text.c_str(),
-                               toString(pattern.takeError()).c_str());
-    pipeline.int8.keepFloat.push_back(std::move(*pattern));
-  }
+  Expected<std::vector<GlobPattern>> keepFloat = parseKeepFloat(options);
+  if (!keepFloat)
+    return keepFloat.takeError();
+  pipeline.int8.keepFloat = std::move(*keepFloat);
   std::unique_ptr<Executor> &executor = prepared.executor;
   if (!options.calibration.paths.empty()) {
     CalibrationOptions calibration = options.calibration;
@@ -319,9 +329,13 @@ Expected<CompileResult> compileModel(const CompileOptions &options,
   if (!providers)
     return providers.takeError();
   // Before hours of work.
-  if (isActive(options.weights) && options.kind != emit::OutputKind::Library)
+  if (isActive(options.weights) && options.kind != emit::OutputKind::Library) {
     if (Error error = emit::checkOutput(options.output))
       return std::move(error);
+    if (Expected<std::string> runtime = emit::findRuntime(isa->triple);
+        !runtime)
+      return runtime.takeError();
+  }
   Prepared prepared;
   if (Error error = prepareModel(
           options, *isa, result.decisions, console,

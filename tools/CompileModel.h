@@ -67,6 +67,10 @@ struct Prepared {
   PruneReport pruned; ///< once the passes have run
 };
 
+/// The patterns of --keep-float.
+llvm::Expected<std::vector<llvm::GlobPattern>>
+parseKeepFloat(const CompileOptions &options);
+
 /// Checks options, imports `options.model` and reads samples. Decisions of
 /// passes will be appended to `decisions`; `finish` is told of each phase.
 llvm::Error prepareModel(const CompileOptions &options, const cpu::Isa &isa,

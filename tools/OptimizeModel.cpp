@@ -65,9 +65,33 @@ static ProductAccuracy getAccuracy(BlockActivations activations) {
   llvm_unreachable("unknown activations");
 }
 
+using Clock = std::chrono::steady_clock;
+
+static OptimizeResult finish(OptimizeResult result, const Exporter &exporter,
+                             Clock::time_point start) {
+  result.format = exporter.name();
+  result.runner = exporter.runner();
+  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return result;
+}
+
+/// Writes the model with 8-bit weights and fixed scales of activations.
+static Expected<uint64_t> writeStatic(const CompileOptions &options,
+                                      StaticExport &file, Prepared &prepared,
+                                      std::vector<TensorDecision> &decisions) {
+  const Int8Options &int8 = prepared.pipeline.int8;
+  Expected<StaticObservations> seen = observeRanges(
+      *prepared.model->module, *prepared.model->weights, int8.calibration,
+      file.tensors(), file.products(), int8.progress, int8.executor);
+  if (!seen)
+    return onOneLine(
+        createStringError(options.model + ": " + toString(seen.takeError())));
+  return file.write(options.output, *seen, decisions);
+}
+
 Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
                                        Console &console) {
-  auto start = std::chrono::steady_clock::now();
+  auto start = Clock::now();
   if (Error error = checkOptions(options))
     return std::move(error);
   Expected<const Importer *> importer = findImporter(options.model);
@@ -77,9 +101,28 @@ Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
       findExporter((*importer)->name(), options.output);
   if (!exporter)
     return exporter.takeError();
-  if (options.weights.quantize == "int8")
-    return createStringError("--quantize int8: " + (*exporter)->name() +
-                             " has no such scale per channel; use int8_g32");
+  std::unique_ptr<StaticExport> file;
+  std::vector<GlobPattern> keepFloat;
+  if (options.weights.quantize == "int8") {
+    if (!options.weights.rules.empty())
+      return createStringError("--rule is for formats of blocks; beside "
+                               "--quantize int8 there is --keep-float");
+    Expected<std::vector<GlobPattern>> patterns = parseKeepFloat(options);
+    if (!patterns)
+      return patterns.takeError();
+    keepFloat = std::move(*patterns);
+    auto opened = (*exporter)->openStatic(options.model, keepFloat);
+    if (!opened)
+      return opened.takeError();
+    file = std::move(*opened);
+    if (!file)
+      return createStringError("--quantize int8: " + (*exporter)->name() +
+                               " has no such scale per channel; use int8_g32");
+    if (options.calibration.paths.empty())
+      return createStringError("--quantize int8: ONNX has fixed scales of "
+                               "activations: say with --calibrate on what to "
+                               "find them");
+  }
   PipelineOptions asked;
   if (Error error =
           apply(options.weights, !options.calibration.paths.empty(), asked))
@@ -98,6 +141,14 @@ Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
   if (Error error = prepareModel(
           options, *isa, result.decisions, console, [](StringRef) {}, prepared))
     return std::move(error);
+  if (file) {
+    Expected<uint64_t> bytes =
+        writeStatic(options, *file, prepared, result.decisions);
+    if (!bytes)
+      return bytes.takeError();
+    result.bytes = *bytes;
+    return finish(std::move(result), **exporter, start);
+  }
   if (asked.formats.products != "keep")
     prepared.pipeline.formats.tables = (*exporter)->getTableFormat();
   mlir::ModuleOp graph = *prepared.model->module;
@@ -122,13 +173,8 @@ Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
                           getAccuracy(options.activations)});
   if (!bytes)
     return bytes.takeError();
-  result.format = (*exporter)->name();
-  result.runner = (*exporter)->runner();
   result.bytes = *bytes;
-  result.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-          .count();
-  return std::move(result);
+  return finish(std::move(result), **exporter, start);
 }
 
 } // namespace pare::tools

@@ -11,6 +11,8 @@
 
 #include "frontend/ir/NN.h"
 #include "frontend/weights/WeightStore.h"
+#include "passes/calibrate/StaticRanges.h"
+#include "passes/quantize/Int8.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/Support/raw_ostream.h"
 #include <map>
@@ -52,6 +54,22 @@ struct ExportRequest {
   ProductAccuracy accuracy = ProductAccuracy::Default;
 };
 
+/// A source that is written with 8-bit weights, a scale per channel, and 8-bit
+/// activations with fixed scales.
+class StaticExport {
+public:
+  virtual ~StaticExport() = default;
+  /// Names of the tensors whose ranges count, and of the results of products
+  /// whose inputs do (observeRanges).
+  virtual llvm::ArrayRef<std::string> tensors() const = 0;
+  virtual llvm::ArrayRef<std::string> products() const = 0;
+  /// Writes the result, which has its name only when it is whole; its bytes.
+  /// `decisions` gets a line for each weight.
+  virtual llvm::Expected<uint64_t>
+  write(llvm::StringRef output, const StaticObservations &seen,
+        std::vector<TensorDecision> &decisions) = 0;
+};
+
 class Exporter {
 public:
   virtual ~Exporter() = default;
@@ -74,6 +92,13 @@ public:
   /// Writes the result, which has its name only when it is whole; its bytes.
   virtual llvm::Expected<uint64_t>
   write(const ExportRequest &request) const = 0;
+  /// Weights that match `keepFloat` stay as they are. Null: the format has no
+  /// such scales.
+  virtual llvm::Expected<std::unique_ptr<StaticExport>>
+  openStatic(llvm::StringRef source,
+             llvm::ArrayRef<llvm::GlobPattern> keepFloat) const {
+    return nullptr;
+  }
 };
 
 /// The exporter for a source of the importer `format`; an error says which
@@ -89,6 +114,12 @@ llvm::Error writeFile(llvm::StringRef path,
 /// names the nearest, by bits per weight, that it has.
 llvm::Error checkFormat(const Exporter &exporter, const BlockFormat &format,
                         bool isTable, const llvm::Twine &what);
+
+/// ONNX files with QuantizeLinear and DequantizeLinear around products and
+/// convolutions.
+llvm::Expected<std::unique_ptr<StaticExport>>
+openOnnxStatic(llvm::StringRef source,
+               llvm::ArrayRef<llvm::GlobPattern> keepFloat);
 
 const Exporter &getGgufExporter();
 const Exporter &getOnnxExporter();

@@ -65,6 +65,10 @@ def judge_pare(model, folder, flags, crops, least):
         same = quality.class_agreement(model, quality.classify_by(binary), crops)
         report(f"{model.name}{name}, same class", 100 * same, least if more else None, "%", at_least=True)
         report(f"{model.name}{name}, time beside f32", time_ratio(binary, base), 1 if more and least else None, "x")
+    exported = folder / f"{model.name}-int8.onnx"
+    artifact.call(artifact.PARE, "optimize", model.onnx(), "-o", exported, "--quantize=int8", "--quiet", calibration)
+    same = quality.class_agreement(model, onnxruntime_classify(exported), crops)
+    report(f"{model.name} int8 by pare optimize, in ONNX Runtime, same class", 100 * same, unit="%")
 
 
 def cnn(folder, names=None, flags=("--quantize=int8",), crops=CROPS, with_peers=True):

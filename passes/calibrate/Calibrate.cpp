@@ -34,6 +34,14 @@ void ActivationStatistics::add(const HostTensor &tensor) {
   }
 }
 
+double ActivationStatistics::getClipped(double threshold) const {
+  double width = range / kBins, sum = 0;
+  for (size_t i = 0; i < bins.size(); ++i)
+    if (double excess = (i + 0.5) * width - threshold; excess > 0)
+      sum += double(bins[i]) * excess * excess;
+  return sum;
+}
+
 double ActivationStatistics::chooseThreshold(int64_t limit) const {
   if (largest == 0)
     return 0;

@@ -21,6 +21,8 @@ public:
   /// are rounded to steps of threshold / limit and those above are clipped
   /// (Banner et al. 2019, section 2). 0 if nothing but zeros was seen.
   double chooseThreshold(int64_t limit = 127) const;
+  /// Σ (|x| - threshold)² over magnitudes beyond `threshold`.
+  double getClipped(double threshold) const;
 
 private:
   static constexpr size_t kBins = 4096;

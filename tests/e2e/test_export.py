@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import onnx
 import pytest
-from oracle import artifact, decoders, language_models, models
+from oracle import artifact, decoders, language_models, models, quality
 from test_bad_input import check_refused
 from test_decoder import F32, feeds
 
@@ -151,6 +151,45 @@ def test_onnx_of_other_exporters(tmp_path):
     assert 1e-3 < artifact.scaled_error(theirs, exact) < 2 * artifact.scaled_error(mine, exact)
 
 
+def classify_by_onnxruntime(path):
+    """A function from a crop of a photograph to the file's logits."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda crop: session.run(None, {"image": crop})[0]
+
+
+def test_onnx_with_fixed_scales(tmp_path):
+    """Every convolution and product of EfficientNet is one that ONNX Runtime
+    replaces by an integer kernel, and its classes are mostly f32's."""
+    import onnxruntime
+
+    source, out = models.EFFICIENTNET.onnx(), tmp_path / "out.onnx"
+    calibration = quality.photograph_calibration(models.EFFICIENTNET, tmp_path, 16)
+    report = json.loads(optimize(source, "-o", out, "--json", "--quantize=int8", calibration, "--keep-float=_conv_stem.weight").stdout)
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+    kept = [row["tensor"] for row in report["tensors"] if row["format"] == "float"]
+    assert kept == ["_conv_stem.weight"] and len(report["tensors"]) == 50
+    assert report["file_bytes"] == out.stat().st_size < source.stat().st_size / 3
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(str(out), options, providers=["CPUExecutionProvider"])
+    ops = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
+    assert ops.count("QLinearConv") == 48 and ops.count("QLinearAdd") + ops.count("Add") == 9
+    assert quality.class_agreement(models.EFFICIENTNET, classify_by_onnxruntime(out), 96) >= 0.8
+
+
+def test_onnx_with_fixed_scales_of_products(tmp_path):
+    """MiniLM: cosines to f32 of real sentences in ONNX Runtime."""
+    source, out = models.MINILM.onnx(), tmp_path / "out.onnx"
+    sentences = [models.encoded_text(1, 40)]
+    arrays = tmp_path / "text.npz"
+    np.savez(arrays, **sentences[0])
+    optimize(source, "-o", out, "--quiet", "--quantize=int8", f"--calibrate={arrays}")
+    [theirs], [exact] = run_onnx(out, sentences[0]).values(), models.expected(models.MINILM, sentences[0]).values()
+    assert artifact.scaled_error(theirs, exact) < 0.2
+
+
 # ---------------------------------------------------------------- compressed-tensors
 
 
@@ -229,6 +268,9 @@ BAD = {
     "existing": (["{minilm}", "-o", "{existing}", NEAREST, "--rule=encoder.layer.0.output.dense.weight=int4"],
                  ["is there already"]),
     "bits": (["{onnx}", "-o", "{out}.onnx", "--quantize=int3"], ["--quantize int3: ONNX has no weights in int3_g32"]),
+    "static_gguf": (["{gguf}", "-o", "{out}.gguf", "--quantize=int8"], ["--quantize int8: GGUF has no such scale", "int8_g32"]),
+    "static_samples": (["{onnx}", "-o", "{out}.onnx", "--quantize=int8"], ["--calibrate"]),
+    "static_rule": (["{onnx}", "-o", "{out}.onnx", "--quantize=int8", "--rule=*=int4"], ["--rule", "--keep-float"]),
     "directory": (["{onnx}", "-o", "{out}/absent/x.onnx", NEAREST, "--rule=encoder.layer.0.output.dense.weight=int4"],
                   ["x.onnx"]),
 }
