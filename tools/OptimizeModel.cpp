@@ -104,6 +104,9 @@ Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
   std::unique_ptr<StaticExport> file;
   std::vector<GlobPattern> keepFloat;
   if (options.weights.quantize == "int8") {
+    if (!options.weights.prune.empty())
+      return createStringError("--prune of single weights is for formats of "
+                               "blocks here: name one with --quantize");
     if (!options.weights.rules.empty())
       return createStringError("--rule is for formats of blocks; beside "
                                "--quantize int8 there is --keep-float");
@@ -149,6 +152,7 @@ Expected<OptimizeResult> optimizeModel(const CompileOptions &options,
     result.bytes = *bytes;
     return finish(std::move(result), **exporter, start);
   }
+  prepared.pipeline.formats.target = nullptr; // sparse formats are pare's own
   if (asked.formats.products != "keep")
     prepared.pipeline.formats.tables = (*exporter)->getTableFormat();
   mlir::ModuleOp graph = *prepared.model->module;

@@ -145,9 +145,11 @@ void printDecisions(ArrayRef<TensorDecision> decisions) {
     table.add(std::move(row));
   }
   table.print(outs());
-  if (isPruned)
-    outs() << "zeros save neither bytes nor time: kernels and files are of "
-              "dense weights\n";
+  if (auto count = count_if(
+          decisions, [](const TensorDecision &d) { return d.storesZeros; }))
+    outs() << formatv("zeros of {0} weights are stored: they save neither "
+                      "bytes nor time\n",
+                      count);
 }
 
 json::Value toJson(const PruneReport &pruned) {

@@ -22,6 +22,8 @@ struct TensorDecision {
   std::string reason;  ///< why this format
   double error;        ///< as in WeightCodes; 0 where the weight is unchanged
   double zeros = 0;    ///< share of weights that pruning made 0
+  /// Zeros take as many bytes and as much time as other weights.
+  bool storesZeros = false;
 };
 
 /// Appends `decision` on a weight to `decisions`: once, or for a weight that

@@ -149,7 +149,7 @@ static const BlockFormat *getSmallest(ArrayRef<OpOperand *> uses,
 
 void WeightTargets::record(nn::WeightOp weight, std::string format,
                            uint64_t bytesAfter, std::string reason,
-                           double error, double zeros) {
+                           double error, double zeros, bool storesZeros) {
   auto type = cast<RankedTensorType>(weight.getType());
   const TensorData &data = weights.get(weight.getSymName());
   TensorDecision decision{getSourceName(weight).str(),
@@ -159,7 +159,8 @@ void WeightTargets::record(nn::WeightOp weight, std::string format,
                           bytesAfter,
                           std::move(reason),
                           error,
-                          zeros};
+                          zeros,
+                          storesZeros};
   decided[weight.getSymName()].decision = std::move(decision);
 }
 

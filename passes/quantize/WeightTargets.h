@@ -24,7 +24,8 @@ public:
 
   /// Notes what became of a weight.
   void record(nn::WeightOp weight, std::string format, uint64_t bytesAfter,
-              std::string reason, double error, double zeros = 0);
+              std::string reason, double error, double zeros = 0,
+              bool storesZeros = false);
   /// Puts `weight`, which was made of a target's, in its place.
   void replace(WeightTarget &target, nn::WeightOp weight);
   /// Appends what was noted, in program order.
