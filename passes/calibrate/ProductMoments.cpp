@@ -7,21 +7,23 @@ using namespace mlir;
 
 namespace pare {
 
-llvm::Expected<Executable *> CrossProducts::find(int64_t size) {
-  std::unique_ptr<Executable> &made = bySize[size];
+llvm::Expected<Executable *> CrossProducts::find(int64_t rows,
+                                                 int64_t columns) {
+  std::unique_ptr<Executable> &made = bySize[{rows, columns}];
   if (made)
     return made.get();
   constexpr int64_t kMaxRows = 1 << 20;
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   OpBuilder builder = OpBuilder::atBlockEnd(module->getBody());
   Type f32 = builder.getF32Type();
-  nn::Dim rows = getAffineSymbolExpr(0, &context),
-          columns = nn::constant(size, &context);
-  RankedTensorType tall = nn::getTensorType({rows, columns}, f32),
-                   square = nn::getTensorType({columns, columns}, f32);
+  nn::Dim samples = getAffineSymbolExpr(0, &context),
+          n = nn::constant(rows, &context), k = nn::constant(columns, &context);
+  RankedTensorType left = nn::getTensorType({samples, n}, f32),
+                   right = nn::getTensorType({samples, k}, f32),
+                   result = nn::getTensorType({n, k}, f32);
   auto loc = nn::getNamedLoc("cross product", &context);
   auto entry = func::FuncOp::create(
-      builder, loc, "main", builder.getFunctionType({tall, tall}, {square}));
+      builder, loc, "main", builder.getFunctionType({left, right}, {result}));
   entry->setAttr(nn::kDimNamesAttr, builder.getStrArrayAttr({"rows"}));
   entry->setAttr(nn::kDimMinAttr, builder.getDenseI64ArrayAttr({1}));
   entry->setAttr(nn::kDimMaxAttr, builder.getDenseI64ArrayAttr({kMaxRows}));
@@ -42,8 +44,8 @@ llvm::Expected<Executable *> CrossProducts::find(int64_t size) {
 
 llvm::Error CrossProducts::add(const HostTensor &a, const HostTensor &b,
                                MutableArrayRef<double> sums) {
-  assert(a.shape() == b.shape() && "rows of two sets");
-  auto found = find(a.shape().back());
+  assert(a.shape().front() == b.shape().front() && "rows of two sets");
+  auto found = find(a.shape().back(), b.shape().back());
   if (!found)
     return found.takeError();
   auto product = (*found)->run({a, b});
@@ -58,7 +60,7 @@ llvm::Error CrossProducts::add(const HostTensor &a, const HostTensor &b,
 llvm::Error ProductMoments::add(const HostTensor &exact,
                                 const HostTensor &changed,
                                 ArrayRef<float> weights,
-                                CrossProducts &products) {
+                                CrossProducts &products, const Sums *sums) {
   constexpr size_t kRows = 512;
   ArrayRef<float> x = changed.values<float>(), y = exact.values<float>();
   // Sums of many squares must be finite too.
@@ -73,8 +75,16 @@ llvm::Error ProductMoments::add(const HostTensor &exact,
     isShifted_ = true;
     heldShift.resize(held.size());
   }
-  for (int64_t row = 0, count = changed.size() / size_; row < count; ++row) {
+  int64_t count = changed.size() / size_, outputs = 0;
+  if (sums) {
+    outputs = sums->exact.size() / count;
+    lack_.resize(outputs * size_);
+  }
+  for (int64_t row = 0; row < count; ++row) {
     float factor = weights.empty() ? 1.0f : std::sqrt(weights[row]);
+    for (int64_t i = row * outputs; i < (row + 1) * outputs; ++i)
+      heldLack.push_back(factor * (sums->exact.values<float>()[i] -
+                                   sums->changed.values<float>()[i]));
     for (int64_t i = row * size_; i < (row + 1) * size_; ++i) {
       held.push_back(factor * x[i]);
       magnitudes_[i % size_] += std::abs(held.back());
@@ -91,15 +101,23 @@ llvm::Error ProductMoments::finish(CrossProducts &products) {
     return llvm::Error::success();
   auto type =
       RankedTensorType::get({int64_t(held.size()) / size_, size_}, element);
-  HostTensor changed(type, ArrayRef(held)), shift;
+  HostTensor changed(type, ArrayRef(held)), shift, lack;
   if (isShifted_)
     shift = HostTensor(type, ArrayRef(heldShift));
+  if (!lack_.empty())
+    lack = HostTensor(
+        RankedTensorType::get(
+            {type.getDimSize(0), int64_t(lack_.size()) / size_}, element),
+        ArrayRef(heldLack));
   held.clear();
   heldShift.clear();
+  heldLack.clear();
   if (llvm::Error error = products.add(changed, changed, second_))
     return error;
-  return isShifted_ ? products.add(shift, changed, shift_)
-                    : llvm::Error::success();
+  if (isShifted_)
+    if (llvm::Error error = products.add(shift, changed, shift_))
+      return error;
+  return lack ? products.add(lack, changed, lack_) : llvm::Error::success();
 }
 
 std::vector<float> ProductMoments::magnitudes() const {
@@ -118,6 +136,8 @@ void ProductMoments::divide(ArrayRef<double> scale) {
       shift_[i * size_ + j] /= by;
     }
   }
+  for (size_t i = 0; i < lack_.size(); ++i)
+    lack_[i] /= scale[i % size_];
 }
 
 } // namespace pare

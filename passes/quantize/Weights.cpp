@@ -4,6 +4,7 @@
 #include "passes/calibrate/ProductMoments.h"
 #include "passes/calibrate/SegmentRunner.h"
 #include "passes/quantize/InputMover.h"
+#include "passes/quantize/ResidualStream.h"
 #include "passes/quantize/WeightTargets.h"
 #include "passes/quantize/encode/Awq.h"
 #include "passes/simplify/DerivedWeights.h"
@@ -21,6 +22,10 @@ namespace pare {
 
 namespace {
 
+/// How much of what a sum lacks its product makes up for. What samples show is
+/// in part theirs alone.
+constexpr double kMadeUpShare = 0.5;
+
 class WeightQuantizer {
 public:
   WeightQuantizer(ModuleOp module, WeightStore &weights,
@@ -32,6 +37,10 @@ public:
 
 private:
   bool isChanged(Operation *op) const { return changedOps.contains(op); }
+  bool isSummed(const WeightTarget &target) const {
+    return target.uses.size() == 1 &&
+           summed.contains(target.uses.front()->getOwner());
+  }
 
   using Moments = DenseMap<Value, ProductMoments>;
   llvm::Error runSegment(Segment &segment, bool isFirst);
@@ -65,6 +74,9 @@ private:
   std::optional<Checkpoint::Part> held;   ///< what streams are views of
   bool cannotSave = false;
   llvm::SmallPtrSet<Operation *, 32> changedOps;
+  /// Products of the segment at hand of which ProductMoments knows what the
+  /// sums lack that they go into.
+  llvm::SmallPtrSet<Operation *, 4> summed;
   /// Of the float model, and of the one quantized so far.
   Stream exact, changed;
   std::optional<SegmentRunner> runner;
@@ -147,6 +159,13 @@ EncodedWeight WeightQuantizer::encodeWeight(const WeightTarget &target,
              moments->second(),
              {},
              moments->isShifted() ? moments->shift() : ArrayRef<double>()};
+  if (moments && !moments->lack().empty() && isSummed(target)) {
+    // With few samples, what inputs seem to show is chance.
+    double ridge = std::min(1.0, double(columns) / double(moments->rows()));
+    values = encode::makeUpFor(moments->lack(), values, rows, *known,
+                               kMadeUpShare, ridge);
+    known->cross = {}; // a part of what is lacking
+  }
   const encode::InputMoments *inputs = known ? &*known : nullptr;
   encode::EncodeOptions how = options.encode;
   how.threads = threads;
@@ -215,7 +234,8 @@ llvm::Error WeightQuantizer::install(WeightTarget &target,
                            .str()
                      : "f32",
               getBytes(target), explain(target, encoded.hasMoments),
-              encoded.error, encoded.zeros);
+              encoded.error, encoded.zeros,
+              target.sparsity && !(format && format->isSparse()));
 
   std::string name = getSourceName(weight).str();
   llvm::Expected<std::string> symbol = encoded.addTo(
@@ -347,53 +367,6 @@ llvm::Error WeightQuantizer::quantizeIn(const Segment &segment,
   return llvm::Error::success();
 }
 
-/// Whether rows of a product by `x` act on no other row of the segment's only
-/// output, the residual stream.
-bool staysInRows(Value x, const Segment &segment) {
-  if (segment.outputs.size() != 1)
-    return false;
-  auto leading = [](Value value) {
-    nn::Shape shape = nn::getShape(value.getType());
-    return SmallVector<nn::Dim>(ArrayRef<nn::Dim>(shape).drop_back());
-  };
-  llvm::SmallPtrSet<Operation *, 32> own(llvm::from_range, segment.ops);
-  llvm::SmallSetVector<Value, 8> reached;
-  reached.insert(x);
-  for (size_t i = 0; i < reached.size(); ++i) {
-    Value value = reached[i];
-    if (nn::getShape(value.getType()).empty() || leading(value) != leading(x))
-      return false;
-    for (OpOperand &use : value.getUses()) {
-      Operation *op = use.getOwner();
-      if (!own.contains(op))
-        continue;
-      bool isByRows = isa<nn::UnaryOp, nn::BinaryOp, nn::CastOp, nn::SliceOp,
-                          nn::LayerNormOp, nn::RmsNormOp>(op) ||
-                      (isa<nn::MatMulOp>(op) && use.getOperandNumber() == 0);
-      if (!isByRows)
-        return false;
-      reached.insert(op->getResult(0));
-    }
-  }
-  return reached.contains(segment.outputs.front());
-}
-
-/// Of each row 1 / its mean square. What is added to a residual stream counts
-/// by the stream's size, since all that reads it normalizes it: a first token
-/// with values a thousand times those of others must not drown them.
-std::vector<float> weighRows(const HostTensor &stream) {
-  int64_t width = stream.shape().back(), rows = stream.size() / width;
-  ArrayRef<float> values = stream.values<float>();
-  std::vector<float> weights;
-  for (int64_t row = 0; row < rows; ++row) {
-    double sum = 1e-30;
-    for (float value : values.slice(row * width, width))
-      sum += double(value) * value;
-    weights.push_back(float(double(width) / sum));
-  }
-  return weights;
-}
-
 /// Runs a segment with its weights as they are: exact outputs, and what is
 /// known of products' inputs.
 llvm::Error WeightQuantizer::observe(const Segment &segment, bool isFirst,
@@ -415,10 +388,22 @@ llvm::Error WeightQuantizer::observe(const Segment &segment, bool isFirst,
   for (Value x : products)
     if (staysInRows(x, segment))
       weighted.insert(x);
+  bool hasOther = !isFirst && !products.empty();
+  llvm::SmallDenseMap<Value, Value> sums; // by the product's input
+  for (Operation *op : segment.ops) {
+    auto product = dyn_cast<nn::MatMulOp>(op);
+    if (!hasOther || !product || !isChanged(op))
+      continue;
+    Value x = op->getOperand(0), sum = findSum(product, segment);
+    if (!sum || !sums.try_emplace(x, sum).second)
+      continue;
+    summed.insert(op);
+    if (!llvm::is_contained(results, sum))
+      results.push_back(sum);
+  }
   auto executable = runner->compile(segment, results);
   if (!executable)
     return executable.takeError();
-  bool hasOther = !isFirst && !products.empty();
   for (size_t begin = 0, count = options.calibration.size(); begin < count;) {
     size_t end = std::min(count, begin + runner->samplesAtOnce());
     auto own = runner->run(**executable, segment, results, exact, begin, end);
@@ -437,14 +422,18 @@ llvm::Error WeightQuantizer::observe(const Segment &segment, bool isFirst,
       std::vector<float> rowWeights;
       if (!weighted.empty())
         rowWeights = weighRows(values[segment.outputs.front()]);
-      for (Value x : products)
+      for (Value x : products) {
+        std::optional<ProductMoments::Sums> ofSample;
+        if (Value sum = sums.lookup(x))
+          ofSample.emplace(values[sum], other[i - begin][sum]);
         if (llvm::Error error = moments.find(x)->second.add(
                 values[x], hasOther ? other[i - begin][x] : values[x],
                 weighted.contains(x) ? ArrayRef(rowWeights) : ArrayRef<float>(),
-                *crossProducts))
+                *crossProducts, ofSample ? &*ofSample : nullptr))
           return llvm::createStringError("calibration sample " + Twine(i + 1) +
                                          ": '" + nn::getValueName(x) + "' " +
                                          llvm::toString(std::move(error)));
+      }
       for (Value output : segment.outputs)
         exact[output].push_back(values[output]);
     }
@@ -468,6 +457,7 @@ llvm::Error WeightQuantizer::advance(const Segment &segment) {
 
 llvm::Error WeightQuantizer::runSegment(Segment &segment, bool isFirst) {
   Moments moments;
+  summed.clear();
   if (llvm::Error error = observe(segment, isFirst, moments))
     return error;
   if (options.inputScales != InputScaling::None)

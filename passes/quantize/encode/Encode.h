@@ -70,6 +70,18 @@ struct InputMoments {
   llvm::ArrayRef<double> cross;
 };
 
+/// Weights [rows, columns] that also make up for what the sums lack which their
+/// product is added to: W + share · D (H + ridge · diag H)⁻¹, the least squares
+/// of ‖ŝ - s - ΔW x‖² with a ridge. `lack` is D = Σ (ŝ - s) xᵀ, [rows,
+/// columns], with s what the quantized model sums up with W itself, and ŝ the
+/// float model: errors of earlier layers are not handed on where these inputs
+/// show them (after Arai and Ichikawa 2025, Quantization Error Propagation, who
+/// correct for a layer's own inputs). `moments` must have products.
+std::vector<float> makeUpFor(llvm::ArrayRef<double> lack,
+                             llvm::ArrayRef<float> weights, int64_t rows,
+                             const InputMoments &moments, double share,
+                             double ridge);
+
 struct EncodedMatrix {
   BlockPlanes planes;
   /// Relative error with E = W - Ŵ: √(tr(E H Eᵀ) / tr(W H Wᵀ)), of H the

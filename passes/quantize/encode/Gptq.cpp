@@ -12,13 +12,16 @@ using Matrix = Eigen::MatrixXd;
 using RowMajor =
     Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+void fixBlocking() {
+  [[maybe_unused]] static const bool isSet =
+      (Eigen::setCpuCacheSizes(32 << 10, 512 << 10, 4 << 20), true);
+}
+
 /// R, upper triangular, with R Rᵀ the damped matrix: Cholesky of the matrix
 /// with its rows and columns reversed. A matrix that is not positive definite
 /// is damped more.
 static Matrix factor(const Matrix &hessian, double damping) {
-  // Eigen cuts sums by the sizes of caches; they must not depend on the CPU.
-  [[maybe_unused]] static const bool isSet =
-      (Eigen::setCpuCacheSizes(32 << 10, 512 << 10, 4 << 20), true);
+  fixBlocking();
   double mean = hessian.diagonal().mean(), added = damping * mean;
   for (;; added = std::max(added * 10, mean > 0 ? 1e-8 * mean : 1.0)) {
     Matrix damped = hessian.reverse();

@@ -40,6 +40,9 @@ struct Problem {
   bool hasMoments() const { return !moments.empty(); }
 };
 
+/// Makes Eigen cut sums alike on all CPUs, and not by the sizes of caches.
+void fixBlocking();
+
 inline void multiply(Lanes &lanes, const Lanes &by) { vec(lanes) *= vec(by); }
 
 /// Sixteen rows; columns in the order of memory.

@@ -646,4 +646,51 @@ TEST(Awq, TakesTheBestOfItsGrid) {
   EXPECT_LT(least, 0.8 * plain);
 }
 
+//===----------------------------------------------------------------------===//
+// Earlier errors
+//===----------------------------------------------------------------------===//
+
+TEST(MakeUp, IsTheLeastSquaresOfWhatIsLacking) {
+  constexpr int64_t kRows = 5, kColumns = 24, kSamples = 400;
+  std::vector<float> weights = normal(kRows * kColumns, 121);
+  Matrix inputs = correlatedInputs(kColumns, kSamples, 122),
+         lacks = toMatrix(normal(kRows * kSamples, 123), kRows) +
+                 toMatrix(normal(kRows * kColumns, 124), kRows) * inputs,
+         lack = lacks * inputs.transpose();
+  Moments moments(inputs);
+  auto correct = [&](double share, double ridge) {
+    return toMatrix(makeUpFor({lack.data(), size_t(lack.size())}, weights,
+                              kRows, moments.get(), share, ridge),
+                    kRows);
+  };
+  // Of the samples themselves, by QR.
+  Matrix best = inputs.transpose()
+                    .colPivHouseholderQr()
+                    .solve(lacks.transpose())
+                    .transpose();
+  Matrix before = toMatrix(weights, kRows);
+  EXPECT_LT((correct(1, 0) - before - best).norm(), 1e-3 * best.norm());
+  EXPECT_LT((correct(0.5, 0) - before - 0.5 * best).norm(), 1e-3 * best.norm());
+  // A ridge is samples of single inputs that show nothing.
+  double ridge = 0.3;
+  Matrix more(kColumns, kSamples + kColumns), moreLacks(kRows, more.cols());
+  more << inputs,
+      Matrix((ridge * moments.products.diagonal()).cwiseSqrt().asDiagonal());
+  moreLacks << lacks, Matrix::Zero(kRows, kColumns);
+  best = more.transpose()
+             .colPivHouseholderQr()
+             .solve(moreLacks.transpose())
+             .transpose();
+  EXPECT_LT((correct(1, ridge) - before - best).norm(), 1e-3 * best.norm());
+}
+
+TEST(MakeUp, InputsThatWereNeverSeenChangeNothing) {
+  std::vector<float> weights = normal(32, 131);
+  Matrix inputs = Matrix::Zero(16, 40), lack = Matrix::Zero(2, 16);
+  Moments moments(inputs);
+  EXPECT_EQ(makeUpFor({lack.data(), size_t(lack.size())}, weights, 2,
+                      moments.get(), 1, 0.1),
+            weights);
+}
+
 } // namespace

@@ -143,11 +143,14 @@ TEST_F(ExecutorTest, SumsMomentsOfProductsInputs) {
   HostTensor exact = randomTensor(type, 1), changed = randomTensor(type, 2);
   CrossProducts products(*executor, context);
   ProductMoments moments(24);
+  auto sumType = RankedTensorType::get({2, 5, 3}, Float32Type::get(&context));
+  HostTensor whole = randomTensor(sumType, 3), less = randomTensor(sumType, 4);
+  ProductMoments::Sums sums{whole, less};
   std::vector<float> weights;
   for (int row = 0; row < 10; ++row)
     weights.push_back(0.25f * float(row));
-  ASSERT_FALSE(bool(moments.add(exact, changed, {}, products)));
-  ASSERT_FALSE(bool(moments.add(exact, changed, weights, products)));
+  ASSERT_FALSE(bool(moments.add(exact, changed, {}, products, &sums)));
+  ASSERT_FALSE(bool(moments.add(exact, changed, weights, products, &sums)));
   ASSERT_FALSE(bool(moments.finish(products)));
   EXPECT_EQ(moments.rows(), 20);
   ArrayRef<float> x = changed.values<float>(), y = exact.values<float>();
@@ -161,6 +164,15 @@ TEST_F(ExecutorTest, SumsMomentsOfProductsInputs) {
       }
       EXPECT_NEAR(moments.second()[i * 24 + j], second, 1e-5);
       EXPECT_NEAR(moments.shift()[i * 24 + j], shift, 1e-5);
+    }
+  ArrayRef<float> s = whole.values<float>(), t = less.values<float>();
+  for (int64_t i = 0; i < 3; ++i)
+    for (int64_t j = 0; j < 24; ++j) {
+      double lack = 0;
+      for (int64_t row = 0; row < 10; ++row)
+        lack += (1 + weights[row]) * (s[row * 3 + i] - t[row * 3 + i]) *
+                x[row * 24 + j];
+      EXPECT_NEAR(moments.lack()[i * 24 + j], lack, 1e-5);
     }
   HostTensor infinite(type);
   infinite.values<float>()[3] = INFINITY;
