@@ -307,6 +307,7 @@ static void mergeDecisions(std::vector<TensorDecision> &decisions) {
       continue;
     if (decision.zeros > 0) {
       it->second.zeros = decision.zeros;
+      it->second.storesZeros = decision.storesZeros;
       it->second.reason = decision.reason + "; " + it->second.reason;
     }
   }
