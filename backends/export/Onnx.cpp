@@ -70,9 +70,7 @@ Error Rewriter::checkUse(StringRef name, const onnx::NodeProto &node, int input,
         (op == "Gather" && input == 0)))
     return edit.fail(name,
                      "is used by " + op + ", which takes no blocks" + keep);
-  if (op == "Gemm" &&
-      (getInt(node, "transA", 0) || getFloat(node, "alpha", 1) != 1 ||
-       getFloat(node, "beta", 1) != 1))
+  if (op == "Gemm" && !isPlainGemm(node))
     return edit.fail(name,
                      "is used by a Gemm with transA, alpha or beta, which "
                      "MatMulNBits has not" +

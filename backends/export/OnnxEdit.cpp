@@ -51,6 +51,11 @@ void addInt(onnx::NodeProto &node, const char *name, int64_t value) {
   attribute->set_i(value);
 }
 
+bool isPlainGemm(const onnx::NodeProto &node) {
+  return !getInt(node, "transA", 0) && getFloat(node, "alpha", 1) == 1 &&
+         getFloat(node, "beta", 1) == 1;
+}
+
 bool isStandard(const onnx::NodeProto &node) {
   return node.domain().empty() || node.domain() == "ai.onnx";
 }

@@ -20,6 +20,8 @@ int64_t getInt(const onnx::NodeProto &node, llvm::StringRef name,
 float getFloat(const onnx::NodeProto &node, llvm::StringRef name,
                float fallback);
 void addInt(onnx::NodeProto &node, const char *name, int64_t value);
+/// Whether a Gemm is x·W + bias, W transposed or not: no transA, alpha or beta.
+bool isPlainGemm(const onnx::NodeProto &node);
 /// Whether the operator is ONNX's own.
 bool isStandard(const onnx::NodeProto &node);
 

@@ -131,9 +131,7 @@ std::optional<std::string> StaticOnnx::whyKept(const Product &product) const {
     return "is no matrix";
   if (edit->isUsedElsewhere(product.weight))
     return "is used by an inner graph, or a result";
-  if (op == "Gemm" &&
-      (getInt(node, "transA", 0) || getFloat(node, "alpha", 1) != 1 ||
-       getFloat(node, "beta", 1) != 1))
+  if (op == "Gemm" && !isPlainGemm(node))
     return "is used by a Gemm with transA, alpha or beta";
   return std::nullopt;
 }
@@ -332,12 +330,11 @@ Error StaticOnnx::add(const Product &product, const StaticObservations &seen,
                          0});
     return Error::success();
   }
-  auto moments = seen.inputs.find(node.output(0));
+  const SecondMoments *moments = seen.inputs.lookup(node.output(0)).get();
   int64_t inputs = source.dims(product.axis == 0 ? 1 : 0);
-  bool isKnown = moments != seen.inputs.end() && moments->second.rows() > 0 &&
-                 moments->second.size() == inputs;
-  Expected<const Weight *> weight =
-      addWeight(product, isKnown ? &moments->second : nullptr, decisions);
+  if (moments && (moments->rows() == 0 || moments->size() != inputs))
+    moments = nullptr;
+  Expected<const Weight *> weight = addWeight(product, moments, decisions);
   if (!weight)
     return weight.takeError();
   Expected<std::optional<std::string>> bias =

@@ -22,16 +22,19 @@ void ActivationStatistics::grow(double magnitude) {
 }
 
 void ActivationStatistics::add(const HostTensor &tensor) {
-  for (float value : tensor.read<float>()) {
-    double magnitude = std::abs(value);
-    ++total;
-    if (magnitude == 0)
-      continue;
-    largest = std::max(largest, magnitude);
-    if (magnitude >= range)
-      grow(magnitude);
-    ++bins[size_t(magnitude / range * kBins)];
-  }
+  for (float value : tensor.read<float>())
+    add(value);
+}
+
+void ActivationStatistics::add(float value) {
+  double magnitude = std::abs(value);
+  ++total;
+  if (magnitude == 0)
+    return;
+  largest = std::max(largest, magnitude);
+  if (magnitude >= range)
+    grow(magnitude);
+  ++bins[size_t(magnitude / range * kBins)];
 }
 
 double ActivationStatistics::getClipped(double threshold) const {

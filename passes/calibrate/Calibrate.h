@@ -12,6 +12,7 @@ namespace pare {
 class ActivationStatistics {
 public:
   void add(const HostTensor &tensor);
+  void add(float value);
 
   double absMax() const { return largest; }
   uint64_t count() const { return total; }

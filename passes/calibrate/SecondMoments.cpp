@@ -38,8 +38,12 @@ void SecondMoments::add(const HostTensor &tensor) {
 }
 
 llvm::Error SecondMoments::add(const HostTensor &tensor,
-                               CrossProducts &products) {
-  assert(tensor.shape().back() == size_ && tensor.element().isF32());
+                               CrossProducts *products) {
+  if (!products || !tensor.element().isF32()) {
+    add(tensor);
+    return llvm::Error::success();
+  }
+  assert(tensor.shape().back() == size_);
   constexpr int64_t kRows = 512;
   ArrayRef<float> values = tensor.values<float>();
   addRows(values);
@@ -48,7 +52,7 @@ llvm::Error SecondMoments::add(const HostTensor &tensor,
     rows = std::min<int64_t>(kRows, values.size() / size_);
     HostTensor part(RankedTensorType::get({rows, size_}, tensor.element()),
                     values.take_front(rows * size_));
-    if (llvm::Error error = products.add(part, part, sums_))
+    if (llvm::Error error = products->add(part, part, sums_))
       return error;
   }
   return llvm::Error::success();

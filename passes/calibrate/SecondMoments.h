@@ -18,9 +18,9 @@ public:
 
   /// Adds the rows of a tensor whose last axis is `size()`.
   void add(const HostTensor &tensor);
-  /// As above, of f32 and a few hundred rows at a time by `products`: sums are
-  /// f32 over those.
-  llvm::Error add(const HostTensor &tensor, CrossProducts &products);
+  /// As above, where `products` is given and the tensor is f32 a few hundred
+  /// rows at a time by them: sums are f32 over those.
+  llvm::Error add(const HostTensor &tensor, CrossProducts *products);
 
   int64_t size() const { return size_; }
   int64_t rows() const { return rows_; }

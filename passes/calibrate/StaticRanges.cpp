@@ -9,15 +9,8 @@ using namespace mlir;
 namespace pare {
 
 void RangeStatistics::add(const HostTensor &tensor) {
-  std::vector<float> high = tensor.read<float>(), low = high;
-  for (float &value : high)
-    value = std::max(value, 0.0f);
-  for (float &value : low)
-    value = std::min(value, 0.0f);
-  auto type = RankedTensorType::get(
-      {int64_t(high.size())}, Float32Type::get(tensor.type().getContext()));
-  above.add(HostTensor(type, high));
-  below.add(HostTensor(type, low));
+  for (float value : tensor.read<float>())
+    (value < 0 ? below : above).add(value);
 }
 
 ValueRange RangeStatistics::chooseRange(int64_t steps) const {
@@ -31,13 +24,13 @@ ValueRange RangeStatistics::chooseRange(int64_t steps) const {
     return errors;
   };
   std::vector<double> lows = clipped(below), highs = clipped(above);
+  double count = double(below.count() + above.count());
   for (int i = kCandidates; i >= kLeast; --i)
     for (int j = kCandidates; j >= kLeast; --j) {
       double low = below.absMax() * i / kCandidates,
              high = above.absMax() * j / kCandidates,
              step = (low + high) / double(steps),
-             error =
-                 lows[i] + highs[j] + double(above.count()) * step * step / 12;
+             error = lows[i] + highs[j] + count * step * step / 12;
       if (error < bestError) {
         bestError = error;
         best = {float(-low), float(high)};
@@ -87,6 +80,7 @@ observeRanges(ModuleOp module, const WeightStore &weights,
   if (executor)
     sums.emplace(*executor, *module.getContext());
   llvm::StringSet<> ofProducts(llvm::from_range, products);
+  DenseMap<Value, std::shared_ptr<SecondMoments>> moments;
   for (Operation &op : nn::getEntry(module).front()) {
     if (!isa<nn::MatMulOp, nn::ConvOp>(op))
       continue;
@@ -96,13 +90,14 @@ observeRanges(ModuleOp module, const WeightStore &weights,
         nn::getConstant(nn::getShape(x.getType()).back());
     if (!ofProducts.contains(name) || !size)
       continue;
-    SecondMoments &seen = found.inputs.try_emplace(name, *size).first->second;
-    several[x].push_back([&](const HostTensor &rows) -> llvm::Error {
-      if (sums && rows.element().isF32())
-        return seen.add(rows, *sums);
-      seen.add(rows);
-      return llvm::Error::success();
-    });
+    std::shared_ptr<SecondMoments> &seen = moments[x];
+    if (!seen) {
+      seen = std::make_shared<SecondMoments>(*size);
+      several[x].push_back([seen, &sums](const HostTensor &rows) {
+        return seen->add(rows, sums ? &*sums : nullptr);
+      });
+    }
+    found.inputs[name] = seen;
   }
 
   DenseMap<Value, Observer> observers;

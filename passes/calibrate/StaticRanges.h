@@ -33,8 +33,8 @@ struct StaticObservations {
   /// By the source's names of tensors: where the graph has them.
   llvm::StringMap<ValueRange> ranges;
   /// Of the rows that products and convolutions of one tap multiply, by the
-  /// names of what these make.
-  llvm::StringMap<SecondMoments> inputs;
+  /// names of what these make; products of the same rows share theirs.
+  llvm::StringMap<std::shared_ptr<const SecondMoments>> inputs;
 };
 
 /// Runs the model on `samples` as calibrate() does. `tensors` are names of

@@ -489,12 +489,8 @@ private:
       products.emplace(*options.executor, *module.getContext());
     DenseMap<Value, Observer> observers;
     for (auto &[value, seen] : moments)
-      observers[value] = [&seen,
-                          &products](const HostTensor &x) -> llvm::Error {
-        if (products && x.element().isF32())
-          return seen.add(x, *products);
-        seen.add(x);
-        return llvm::Error::success();
+      observers[value] = [&seen, &products](const HostTensor &x) {
+        return seen.add(x, products ? &*products : nullptr);
       };
     for (auto &[value, seen] : statistics)
       observers[value] = [&seen, inner = observers.lookup(value)](

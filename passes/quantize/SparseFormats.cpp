@@ -11,11 +11,15 @@ namespace {
 /// Times of some products together, in microseconds.
 struct Times {
   double dense = 0, sparse = 0;
+  std::string products; ///< for people
   std::optional<std::string> whyNone;
 
   void add(const Target &target, const BlockFormat &format, int64_t m,
            int64_t n, int64_t k) {
     assert(format.isSparse() && "a dense format");
+    products +=
+        llvm::formatv("{0}{1} {2} by {3}x{4}", products.empty() ? "" : ", ", m,
+                      m == 1 ? "row" : "rows", n, k);
     const BlockFormat &all = getDenseFormat(format);
     auto sparseOne = target.estimateMatMul(m, k, n, format.name),
          denseOne = target.estimateMatMul(m, k, n, all.name);
@@ -27,13 +31,12 @@ struct Times {
     sparse += sparseOne->microseconds;
     dense += denseOne->microseconds;
   }
-  std::optional<std::string> whyNot(const BlockFormat &format,
-                                    const std::string &what) const {
+  std::optional<std::string> whyNot(const BlockFormat &format) const {
     if (whyNone || sparse < dense)
       return whyNone;
     return llvm::formatv("dense is no slower here: {0} take {1:F1} us in {2}, "
                          "{3:F1} us in {4}",
-                         what, dense, getDenseFormat(format).name, sparse,
+                         products, dense, getDenseFormat(format).name, sparse,
                          format.name)
         .str();
   }
@@ -46,15 +49,13 @@ std::optional<std::string> whyNotSparse(const Target &target,
                                         int64_t n, int64_t k) {
   Times times;
   times.add(target, format, m, n, k);
-  return times.whyNot(format, llvm::formatv("{0} {1} by {2}x{3}", m,
-                                            m == 1 ? "row" : "rows", n, k));
+  return times.whyNot(format);
 }
 
 std::optional<std::string> whyNotSparse(const Target &target,
                                         const BlockFormat &format,
                                         ArrayRef<OpOperand *> uses) {
   Times times;
-  std::string what;
   for (OpOperand *use : uses) {
     auto matmul = dyn_cast<nn::MatMulOp>(use->getOwner());
     if (!matmul || use->getOperandNumber() != 1)
@@ -72,12 +73,10 @@ std::optional<std::string> whyNotSparse(const Target &target,
     int64_t n = weight.getDimSize(isByRows ? 0 : 1),
             k = weight.getDimSize(isByRows ? 1 : 0);
     times.add(target, format, m, n, k);
-    what += llvm::formatv("{0}{1} {2} by {3}x{4}", what.empty() ? "" : ", ", m,
-                          m == 1 ? "row" : "rows", n, k);
   }
-  if (what.empty())
+  if (times.products.empty())
     return "no product reads it";
-  return times.whyNot(format, what);
+  return times.whyNot(format);
 }
 
 } // namespace pare
